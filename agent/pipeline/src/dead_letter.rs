@@ -1,0 +1,1 @@
+//! How a refused record is kept.

@@ -1,0 +1,1 @@
+//! From bytes of a source to a record. Decoding never fails and never drops.

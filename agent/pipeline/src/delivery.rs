@@ -1,0 +1,1 @@
+//! What a destination does next: a state machine.

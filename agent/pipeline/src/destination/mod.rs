@@ -1,0 +1,1 @@
+//! What is spoken to each destination, and what its answers mean.

@@ -1,0 +1,22 @@
+//! Every decision of Hydrant, without I/O: values in, values out.
+//!
+//! Time, randomness and bytes are arguments. What arrives is decoded ([`decode`]), changed
+//! ([`transform`]), stored ([`stored`]), grouped ([`batch`]), made into bytes ([`encode`]) and
+//! spoken to a destination ([`destination`]), whose answer decides what happens next
+//! ([`delivery`]).
+
+pub mod batch;
+pub mod config;
+pub mod dead_letter;
+pub mod decode;
+pub mod delivery;
+pub mod destination;
+pub mod encode;
+pub mod receipt;
+pub mod record;
+pub mod retry;
+pub mod stored;
+pub mod tail;
+pub mod tally;
+pub mod time;
+pub mod transform;

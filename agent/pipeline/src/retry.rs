@@ -1,0 +1,1 @@
+//! How a failed attempt is tried again.

@@ -1,0 +1,1 @@
+//! A record as bytes in the ring.

@@ -1,0 +1,1 @@
+//! What is done to records between a source and a destination.

@@ -1,0 +1,2 @@
+//! The Hydrant binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Subscribes to a broker.

@@ -1,0 +1,1 @@
+//! Takes syslog over UDP and TCP.
