@@ -1,0 +1,253 @@
+//! Counters, and how they are shown: as a status for people and machines, as Prometheus text.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+/// What a source counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SourceCount {
+    /// Records taken in.
+    Received,
+    /// Their payloads' bytes.
+    ReceivedBytes,
+    /// Records that a transform let go.
+    Filtered,
+    /// Records in the ring.
+    Stored,
+    /// Records whose content could not be understood; they are kept raw.
+    DecodeErrors,
+    /// Records that were cut because they were too long.
+    Cut,
+    /// What was turned away: over a limit, malformed, or no room for a sender that cannot wait.
+    Refused,
+    /// Connections at this moment.
+    Connections,
+    /// Times a connection was lost and made again.
+    Reconnects,
+}
+
+/// The counters of one source.
+#[derive(Debug, Default)]
+pub(crate) struct SourceCounters {
+    counts: [AtomicU64; 9],
+    error: Mutex<Option<String>>,
+}
+
+impl SourceCounters {
+    /// Adds `n`.
+    pub(crate) fn add(&self, kind: SourceCount, n: u64) {
+        self.cell(kind).fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Takes `n` away, for what is counted at this moment.
+    pub(crate) fn subtract(&self, kind: SourceCount, n: u64) {
+        self.cell(kind).fetch_sub(n, Ordering::Relaxed);
+    }
+
+    /// Sets a count, for what was counted before the start.
+    pub(crate) fn set(&self, kind: SourceCount, n: u64) {
+        self.cell(kind).store(n, Ordering::Relaxed);
+    }
+
+    /// The count.
+    pub(crate) fn get(&self, kind: SourceCount) -> u64 {
+        self.cell(kind).load(Ordering::Relaxed)
+    }
+
+    /// What went wrong last, in plain words.
+    pub(crate) fn set_error(&self, text: String) {
+        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+    }
+
+    /// All is well again.
+    pub(crate) fn clear_error(&self) {
+        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// What went wrong last.
+    pub(crate) fn error(&self) -> Option<String> {
+        self.error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn cell(&self, kind: SourceCount) -> &AtomicU64 {
+        let [
+            received,
+            received_bytes,
+            filtered,
+            stored,
+            decode_errors,
+            cut,
+            refused,
+            connections,
+            reconnects,
+        ] = &self.counts;
+        match kind {
+            SourceCount::Received => received,
+            SourceCount::ReceivedBytes => received_bytes,
+            SourceCount::Filtered => filtered,
+            SourceCount::Stored => stored,
+            SourceCount::DecodeErrors => decode_errors,
+            SourceCount::Cut => cut,
+            SourceCount::Refused => refused,
+            SourceCount::Connections => connections,
+            SourceCount::Reconnects => reconnects,
+        }
+    }
+}
+
+/// What a destination's driver counts that the ring does not.
+#[derive(Debug, Default)]
+pub(crate) struct DestinationCounters {
+    /// Requests made.
+    pub(crate) requests: AtomicU64,
+    /// Requests that did not end in acceptance.
+    pub(crate) failures: AtomicU64,
+    /// Bytes of accepted batches before compression.
+    pub(crate) raw_bytes: AtomicU64,
+    /// Bytes of accepted batches as sent.
+    pub(crate) sent_bytes: AtomicU64,
+    /// Refused records that found no place in the dead letter folder any more.
+    pub(crate) dead_letters_removed: AtomicU64,
+    error: Mutex<Option<String>>,
+}
+
+impl DestinationCounters {
+    /// What went wrong last, in plain words.
+    pub(crate) fn set_error(&self, text: Option<String>) {
+        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = text;
+    }
+
+    /// What went wrong last.
+    pub(crate) fn error(&self) -> Option<String> {
+        self.error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// All that `hydrant status --json` prints.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Status {
+    /// The agent's id.
+    pub(crate) agent: String,
+    /// The program's version.
+    pub(crate) version: String,
+    /// Seconds since the start.
+    pub(crate) uptime_s: u64,
+    /// The ring.
+    pub(crate) buffer: BufferStatus,
+    /// Sources by name.
+    pub(crate) sources: BTreeMap<String, SourceStatus>,
+    /// Destinations by name.
+    pub(crate) destinations: BTreeMap<String, DestinationStatus>,
+}
+
+/// The ring's part of [`Status`].
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct BufferStatus {
+    /// Sixteen hex digits that name the ring.
+    pub(crate) id: String,
+    /// Size of the file.
+    pub(crate) capacity_bytes: u64,
+    /// Bytes that hold entries.
+    pub(crate) used_bytes: u64,
+    /// Bytes of records that a destination still waits for, as a share of the capacity.
+    pub(crate) waiting_percent: f64,
+    /// The oldest entry.
+    pub(crate) first_seq: u64,
+    /// The next entry.
+    pub(crate) next_seq: u64,
+    /// Everything before is on disk.
+    pub(crate) durable_seq: u64,
+    /// Bytes written to disk since the start.
+    pub(crate) written_bytes: u64,
+    /// Syncs since the start.
+    pub(crate) syncs: u64,
+    /// Whether sources are being made to wait for room.
+    pub(crate) blocked: bool,
+}
+
+/// A source's part of [`Status`].
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct SourceStatus {
+    /// Records taken in.
+    pub(crate) received: u64,
+    /// Their payloads' bytes since the start.
+    pub(crate) received_bytes: u64,
+    /// Records that a transform let go.
+    pub(crate) filtered: u64,
+    /// Records in the ring.
+    pub(crate) stored: u64,
+    /// Records kept raw because they could not be understood.
+    pub(crate) decode_errors: u64,
+    /// Records that were cut.
+    pub(crate) cut: u64,
+    /// What was turned away.
+    pub(crate) refused: u64,
+    /// Connections at this moment.
+    pub(crate) connections: u64,
+    /// Connections made again.
+    pub(crate) reconnects: u64,
+    /// What went wrong last.
+    pub(crate) error: Option<String>,
+}
+
+impl SourceStatus {
+    /// What `counters` say.
+    pub(crate) fn of(counters: &SourceCounters) -> Self {
+        Self {
+            received: counters.get(SourceCount::Received),
+            received_bytes: counters.get(SourceCount::ReceivedBytes),
+            filtered: counters.get(SourceCount::Filtered),
+            stored: counters.get(SourceCount::Stored),
+            decode_errors: counters.get(SourceCount::DecodeErrors),
+            cut: counters.get(SourceCount::Cut),
+            refused: counters.get(SourceCount::Refused),
+            connections: counters.get(SourceCount::Connections),
+            reconnects: counters.get(SourceCount::Reconnects),
+            error: counters.error(),
+        }
+    }
+}
+
+/// A destination's part of [`Status`].
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct DestinationStatus {
+    /// Everything before has a final verdict.
+    pub(crate) committed: u64,
+    /// Records it has still to take.
+    pub(crate) waiting: u64,
+    /// Records it accepted.
+    pub(crate) delivered: u64,
+    /// Records it refused; they are in the dead letter folder.
+    pub(crate) rejected: u64,
+    /// Records that a transform let go.
+    pub(crate) filtered: u64,
+    /// Records that made room for newer ones before it took them.
+    pub(crate) evicted: u64,
+    /// The same by source.
+    pub(crate) evicted_by_source: BTreeMap<String, u64>,
+    /// Records that the disk could not give back.
+    pub(crate) truncated: u64,
+    /// Age of the oldest record it has still to take.
+    pub(crate) oldest_waiting_ms: Option<u64>,
+    /// Requests since the start.
+    pub(crate) requests: u64,
+    /// Requests that did not end in acceptance.
+    pub(crate) failures: u64,
+    /// Accepted bytes before compression, since the start.
+    pub(crate) raw_bytes: u64,
+    /// Accepted bytes as sent, since the start.
+    pub(crate) sent_bytes: u64,
+    /// Refused records whose file made room for newer ones.
+    pub(crate) dead_letters_removed: u64,
+    /// What went wrong last.
+    pub(crate) error: Option<String>,
+}
