@@ -4,9 +4,25 @@
 //! Whoever changes fields that were parsed out of the payload calls [`Record::fields_changed`]:
 //! from then on the payload no longer says what the record says, and is gone.
 
+mod json;
+mod path;
+
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::time::WallClock;
+
+pub use path::{Path, PathError, SetError};
+
+/// How deep lists and maps may lie in each other, counted over a record's fields.
+///
+/// What is read from outside and what a path may add are each bounded by less, so that every walk
+/// over a value may recurse.
+pub const DEPTH_MAX: usize = 128;
+
+/// Up to so many fields a name is found by looking at each.
+const SCAN_COUNT_MAX: usize = 16;
 
 /// A field's value; what JSON can say, with whole numbers kept exact.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +45,22 @@ pub enum Value {
     Map(Fields),
 }
 
+impl Value {
+    /// How many levels of lists and maps this value has; 0 for anything else.
+    pub fn depth(&self) -> usize {
+        match self {
+            Self::List(items) => deepest(items.iter()),
+            Self::Map(fields) => deepest(fields.iter().map(|(_, value)| value)),
+            Self::Null
+            | Self::Bool(_)
+            | Self::Int(_)
+            | Self::Uint(_)
+            | Self::Float(_)
+            | Self::Text(_) => 0,
+        }
+    }
+}
+
 impl From<&str> for Value {
     fn from(text: &str) -> Self {
         Self::Text(text.to_owned())
@@ -49,6 +81,39 @@ impl Fields {
     /// No fields.
     pub const fn new() -> Self {
         Self(Vec::new())
+    }
+
+    /// The fields in `pairs`; a name that occurs again replaces the value, in the first place.
+    pub fn from_pairs(pairs: Vec<(String, Value)>) -> Self {
+        let mut fields = Self::new();
+        fields.merge(pairs);
+        fields
+    }
+
+    /// Sets each of `pairs`, as [`Fields::insert`] does, in a time that does not explode with
+    /// their number.
+    pub fn merge(&mut self, pairs: Vec<(String, Value)>) {
+        if self.0.len().saturating_add(pairs.len()) <= SCAN_COUNT_MAX {
+            for (name, value) in pairs {
+                self.insert(name, value);
+            }
+            return;
+        }
+        let mut places: HashMap<String, usize> = self
+            .0
+            .iter()
+            .enumerate()
+            .map(|(place, (name, _))| (name.clone(), place))
+            .collect();
+        for (name, value) in pairs {
+            let known = places.get(&name).and_then(|place| self.0.get_mut(*place));
+            if let Some((_, old)) = known {
+                *old = value;
+            } else {
+                places.insert(name.clone(), self.0.len());
+                self.0.push((name, value));
+            }
+        }
     }
 
     /// How many fields.
@@ -95,6 +160,16 @@ impl Fields {
     /// Keeps the fields that `keep` says yes to.
     pub fn retain(&mut self, mut keep: impl FnMut(&str, &mut Value) -> bool) {
         self.0.retain_mut(|(name, value)| keep(name, value));
+    }
+
+    /// Names and values in order, given up.
+    pub fn into_pairs(self) -> Vec<(String, Value)> {
+        self.0
+    }
+
+    /// Values in order, to be changed.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut Value> {
+        self.0.iter_mut().map(|(_, value)| value)
     }
 
     /// Names and values in order.
@@ -155,5 +230,45 @@ impl Record {
         if self.decode_error.is_none() {
             self.decode_error = Some(reason.into());
         }
+    }
+}
+
+fn deepest<'a>(values: impl Iterator<Item = &'a Value>) -> usize {
+    values
+        .map(Value::depth)
+        .max()
+        .unwrap_or(0)
+        .saturating_add(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_occurs_once_however_many_there_are() {
+        for count in [3, 100] {
+            let mut pairs: Vec<(String, Value)> = (0..count)
+                .map(|number| (format!("n{number}"), Value::Int(number)))
+                .collect();
+            pairs.push(("n1".to_owned(), Value::from("again")));
+            let fields = Fields::from_pairs(pairs);
+            assert_eq!(fields.len(), usize::try_from(count).unwrap());
+            assert_eq!(
+                fields.iter().nth(1),
+                Some(("n1", &Value::from("again"))),
+                "{count}"
+            );
+        }
+    }
+
+    #[test]
+    fn depth_counts_levels() {
+        let nested = Value::List(vec![Value::Map(Fields::from_pairs(vec![(
+            "a".to_owned(),
+            Value::Int(1),
+        )]))]);
+        assert_eq!(nested.depth(), 2);
+        assert_eq!(Value::Null.depth(), 0);
     }
 }

@@ -1,1 +1,575 @@
-//! From a batch of records to bytes.
+//! From records to the bytes of a batch: format, then compression, as the records come.
+//!
+//! [`BatchEncoder`] holds only what is compressed already and at most one block that is not. The
+//! same records under the same [`Encoding`] and [`Origin`] give the same bytes, so that a repeat
+//! after a crash is the same object to whoever receives it.
+//!
+//! When a batch is full is decided elsewhere, from [`BatchEncoder::raw_bytes`] and
+//! [`BatchEncoder::count`].
+
+mod deflate;
+mod json;
+mod snappy;
+
+use std::fmt;
+
+use diskring::Seq;
+
+use crate::config::{Compression, Format};
+use crate::record::PayloadState;
+use crate::stored::StoredRef;
+
+pub use deflate::gzip_member;
+
+use deflate::{Gzip, Zip};
+use json::Metadata;
+use snappy::{Framing, Snappy};
+
+/// So many bytes are collected before they are compressed.
+const BLOCK_BYTES: usize = 32 << 10;
+
+/// How a batch is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Encoding {
+    /// How records are written one after the other.
+    pub format: Format,
+    /// How the whole is compressed.
+    pub compression: Compression,
+    /// Whether JSON records carry id, source, agent and times.
+    pub metadata: bool,
+}
+
+/// Where records come from: makes their ids unique in the world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Name of the gateway.
+    pub agent: String,
+    /// The ring's own number, drawn when it was made.
+    pub ring_id: u64,
+}
+
+/// The id of a record: 16 hex digits of its ring, a dash, its number in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordId {
+    ring_id: u64,
+    seq: Seq,
+}
+
+/// What the ring knows of a record that the record itself does not say.
+#[derive(Clone, Copy, Debug)]
+pub struct EntryMeta<'a> {
+    /// Its number in the log.
+    pub seq: Seq,
+    /// The name of its source.
+    pub source: &'a str,
+}
+
+/// Writes single records in a format.
+#[derive(Clone, Debug)]
+pub struct RecordWriter {
+    format: Format,
+    metadata: Option<Metadata>,
+}
+
+/// Writes a batch, record by record.
+#[derive(Debug)]
+pub struct BatchEncoder {
+    encoding: Encoding,
+    ring_id: u64,
+    writer: RecordWriter,
+    stream: Stream,
+    /// Written, not yet compressed.
+    block: Vec<u8>,
+    flushed_bytes: usize,
+    count: u32,
+    first: Option<Seq>,
+    last: Option<Seq>,
+}
+
+/// A batch as it is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    /// The bytes.
+    pub body: Vec<u8>,
+    /// How many bytes they were before compression.
+    pub raw_bytes: usize,
+    /// How many records they hold.
+    pub count: u32,
+    /// What the bytes are, once `content_encoding` is undone.
+    pub content_type: &'static str,
+    /// How they are compressed, as Firehose names it in `Content-Encoding`.
+    pub content_encoding: Option<&'static str>,
+    /// How the name of such a file ends, without the first dot.
+    pub extension: &'static str,
+}
+
+#[derive(Debug)]
+enum Stream {
+    Plain(Vec<u8>),
+    Gzip(Gzip),
+    Zip(Zip),
+    Snappy(Snappy),
+}
+
+impl Encoding {
+    /// What the bytes are; a `zip` archive hides what is in it.
+    pub const fn content_type(self) -> &'static str {
+        match (self.compression, self.format) {
+            (Compression::Zip, _) => "application/zip",
+            (_, Format::Ndjson) => "application/x-ndjson",
+            (_, Format::JsonArray) => "application/json",
+            (_, Format::Raw) => "text/plain",
+        }
+    }
+
+    /// The value of `Content-Encoding`, as Firehose sets it on its objects.
+    pub const fn content_encoding(self) -> Option<&'static str> {
+        match self.compression {
+            Compression::None | Compression::Zip => None,
+            Compression::Gzip => Some("gzip"),
+            Compression::Snappy => Some("snappy-java"),
+            Compression::HadoopSnappy => Some("hadoop-snappy"),
+        }
+    }
+
+    /// How the name of such a file ends, without the first dot.
+    pub const fn extension(self) -> &'static str {
+        match (self.format, self.compression) {
+            (Format::Ndjson, Compression::None) => "ndjson",
+            (Format::Ndjson, Compression::Gzip) => "ndjson.gz",
+            (Format::Ndjson, Compression::Zip) => "ndjson.zip",
+            (Format::Ndjson, Compression::Snappy | Compression::HadoopSnappy) => "ndjson.snappy",
+            (Format::JsonArray, Compression::None) => "json",
+            (Format::JsonArray, Compression::Gzip) => "json.gz",
+            (Format::JsonArray, Compression::Zip) => "json.zip",
+            (Format::JsonArray, Compression::Snappy | Compression::HadoopSnappy) => "json.snappy",
+            (Format::Raw, Compression::None) => "log",
+            (Format::Raw, Compression::Gzip) => "log.gz",
+            (Format::Raw, Compression::Zip) => "log.zip",
+            (Format::Raw, Compression::Snappy | Compression::HadoopSnappy) => "log.snappy",
+        }
+    }
+}
+
+impl Origin {
+    /// The id of the record with this number.
+    pub const fn record_id(&self, seq: Seq) -> RecordId {
+        RecordId {
+            ring_id: self.ring_id,
+            seq,
+        }
+    }
+}
+
+impl fmt::Display for RecordId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}-{}", self.ring_id, self.seq.get())
+    }
+}
+
+impl RecordWriter {
+    /// A writer of records from `origin`; `metadata` as in [`Encoding`].
+    pub fn new(format: Format, metadata: bool, origin: &Origin) -> Self {
+        Self {
+            format,
+            metadata: metadata.then(|| Metadata::new(origin)),
+        }
+    }
+
+    /// Appends one record: a line that ends with a newline, or for `json_array` an object.
+    pub fn write(&self, entry: EntryMeta<'_>, record: &StoredRef<'_>, out: &mut Vec<u8>) {
+        match self.format {
+            Format::Ndjson => {
+                json::write_record(out, self.metadata.as_ref(), entry, record);
+                out.push(b'\n');
+            }
+            Format::JsonArray => json::write_record(out, self.metadata.as_ref(), entry, record),
+            Format::Raw => write_raw(record, out),
+        }
+    }
+}
+
+impl BatchEncoder {
+    /// An empty batch of records from `origin`.
+    pub fn new(encoding: Encoding, origin: &Origin) -> Self {
+        Self {
+            encoding,
+            ring_id: origin.ring_id,
+            writer: RecordWriter::new(encoding.format, encoding.metadata, origin),
+            stream: Stream::new(encoding.compression),
+            block: Vec::with_capacity(BLOCK_BYTES),
+            flushed_bytes: 0,
+            count: 0,
+            first: None,
+            last: None,
+        }
+    }
+
+    /// Adds a record.
+    pub fn push(&mut self, entry: EntryMeta<'_>, record: &StoredRef<'_>) {
+        if self.encoding.format == Format::JsonArray {
+            self.block.push(if self.count == 0 { b'[' } else { b',' });
+        }
+        self.writer.write(entry, record, &mut self.block);
+        self.count = self.count.saturating_add(1);
+        self.first = self.first.or(Some(entry.seq));
+        self.last = Some(entry.seq);
+        if self.block.len() >= BLOCK_BYTES {
+            self.flush();
+        }
+    }
+
+    /// How many bytes were written before compression.
+    pub fn raw_bytes(&self) -> usize {
+        self.flushed_bytes.saturating_add(self.block.len())
+    }
+
+    /// How many records.
+    pub const fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Completes the batch.
+    pub fn finish(mut self) -> Encoded {
+        if self.encoding.format == Format::JsonArray {
+            let end: &[u8] = if self.count == 0 { b"[]" } else { b"]" };
+            self.block.extend_from_slice(end);
+        }
+        self.flush();
+        Encoded {
+            body: self.stream.finish(self.ring_id, self.first, self.last),
+            raw_bytes: self.flushed_bytes,
+            count: self.count,
+            content_type: self.encoding.content_type(),
+            content_encoding: self.encoding.content_encoding(),
+            extension: self.encoding.extension(),
+        }
+    }
+
+    fn flush(&mut self) {
+        self.stream.write(&self.block);
+        self.flushed_bytes = self.flushed_bytes.saturating_add(self.block.len());
+        self.block.clear();
+        // One large record does not hold its space for the rest of the batch.
+        self.block.shrink_to(2 * BLOCK_BYTES);
+    }
+}
+
+impl Stream {
+    fn new(compression: Compression) -> Self {
+        match compression {
+            Compression::None => Self::Plain(Vec::new()),
+            Compression::Gzip => Self::Gzip(Gzip::new()),
+            Compression::Zip => Self::Zip(Zip::new()),
+            Compression::Snappy => Self::Snappy(Snappy::new(Framing::Xerial)),
+            Compression::HadoopSnappy => Self::Snappy(Snappy::new(Framing::Hadoop)),
+        }
+    }
+
+    fn write(&mut self, data: &[u8]) {
+        match self {
+            Self::Plain(body) => body.extend_from_slice(data),
+            Self::Gzip(gzip) => gzip.write(data),
+            Self::Zip(zip) => zip.write(data),
+            Self::Snappy(snappy) => snappy.write(data),
+        }
+    }
+
+    fn finish(self, ring_id: u64, first: Option<Seq>, last: Option<Seq>) -> Vec<u8> {
+        match self {
+            Self::Plain(body) => body,
+            Self::Gzip(gzip) => gzip.finish(),
+            Self::Zip(zip) => zip.finish(&entry_name(ring_id, first, last)),
+            Self::Snappy(snappy) => snappy.finish(),
+        }
+    }
+}
+
+/// A payload's own newline at its end is enough; those inside of it are its own business.
+fn write_raw(record: &StoredRef<'_>, out: &mut Vec<u8>) {
+    match record.payload_state {
+        PayloadState::Opaque | PayloadState::Parsed => out.extend_from_slice(record.payload),
+        PayloadState::Replaced => json::write_object(out, record.fields),
+    }
+    if record.payload_state == PayloadState::Replaced || !record.payload.ends_with(b"\n") {
+        out.push(b'\n');
+    }
+}
+
+/// The name of the file in an archive: a UUID of version 8 (RFC 9562), made from what is in it.
+fn entry_name(ring_id: u64, first: Option<Seq>, last: Option<Seq>) -> String {
+    let mut hash = ring::digest::Context::new(&ring::digest::SHA256);
+    hash.update(b"hydrant batch");
+    for number in [Some(ring_id), first.map(Seq::get), last.map(Seq::get)] {
+        hash.update(&number.unwrap_or(u64::MAX).to_le_bytes());
+    }
+    let digest = hash.finish();
+    let mut bytes = [0; 16];
+    for (place, byte) in bytes.iter_mut().zip(digest.as_ref()) {
+        *place = *byte;
+    }
+    let number = u128::from_le_bytes(bytes);
+    let number = number & !(0xf << 76) | (0x8 << 76);
+    let number = number & !(0x3 << 62) | (0x2 << 62);
+    let digits = format!("{number:032x}");
+    let mut name = String::with_capacity(36);
+    for (place, digit) in digits.chars().enumerate() {
+        if matches!(place, 8 | 12 | 16 | 20) {
+            name.push('-');
+        }
+        name.push(digit);
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Fields, Record, Value};
+    use crate::stored;
+    use crate::time::WallClock;
+
+    const COMPRESSIONS: [Compression; 5] = [
+        Compression::None,
+        Compression::Gzip,
+        Compression::Zip,
+        Compression::Snappy,
+        Compression::HadoopSnappy,
+    ];
+
+    fn origin() -> Origin {
+        Origin {
+            agent: "gw1".to_owned(),
+            ring_id: 0xabc,
+        }
+    }
+
+    fn encoded(encoding: Encoding, records: &[Record]) -> Encoded {
+        let mut encoder = BatchEncoder::new(encoding, &origin());
+        for (number, record) in (7..).zip(records) {
+            let mut bytes = Vec::new();
+            stored::encode(record, &mut bytes);
+            let entry = EntryMeta {
+                seq: Seq::new(number),
+                source: "sensors",
+            };
+            encoder.push(entry, &StoredRef::decode(&bytes).unwrap());
+        }
+        encoder.finish()
+    }
+
+    fn check(format: Format, metadata: bool, records: &[Record], expected: &str) {
+        let encoding = Encoding {
+            format,
+            compression: Compression::None,
+            metadata,
+        };
+        let batch = encoded(encoding, records);
+        assert_eq!(String::from_utf8_lossy(&batch.body), expected);
+        assert_eq!(batch.raw_bytes, expected.len());
+    }
+
+    fn record(payload: &[u8]) -> Record {
+        Record::new(WallClock::from_millis(1_795_452_001_123), payload.to_vec())
+    }
+
+    fn with(payload: &[u8], state: PayloadState, fields: &[(&str, Value)]) -> Record {
+        let mut record = record(payload);
+        record.payload_state = state;
+        record.fields = Fields::from_pairs(
+            fields
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.clone()))
+                .collect(),
+        );
+        record
+    }
+
+    #[test]
+    fn raw_writes_lines() {
+        check(
+            Format::Raw,
+            true,
+            &[
+                record(b"one"),
+                record(b"two\n"),
+                record(b"three\nfour"),
+                record(b""),
+                with(b"{ }", PayloadState::Parsed, &[("a", Value::Int(1))]),
+                with(b"", PayloadState::Replaced, &[("a", Value::Int(1))]),
+                with(b"", PayloadState::Replaced, &[]),
+            ],
+            "one\ntwo\nthree\nfour\n\n{ }\n{\"a\":1}\n{}\n",
+        );
+    }
+
+    #[test]
+    fn ndjson_without_metadata_writes_fields_and_message() {
+        let mut failed = record(b"x");
+        failed.mark("not \"JSON\"");
+        check(
+            Format::Ndjson,
+            false,
+            &[
+                with(
+                    b"21.5",
+                    PayloadState::Opaque,
+                    &[("topic", Value::from("a/b"))],
+                ),
+                with(b"{}", PayloadState::Parsed, &[("a", Value::Float(1.0))]),
+                with(b"", PayloadState::Replaced, &[]),
+                record(b"a\"\\\n\x01\xc3\xa9"),
+                record(b"\xff\xfe"),
+                failed,
+            ],
+            concat!(
+                r#"{"topic":"a/b","message":"21.5"}"#,
+                "\n",
+                r#"{"a":1.0}"#,
+                "\n{}\n",
+                r#"{"message":"a\"\\\n\u0001"#,
+                "\u{e9}\"}\n",
+                r#"{"message_base64":"//4="}"#,
+                "\n",
+                r#"{"decode_error":"not \"JSON\"","message":"x"}"#,
+                "\n",
+            ),
+        );
+    }
+
+    #[test]
+    fn metadata_says_where_from_and_when() {
+        let mut full = with(b"hi", PayloadState::Opaque, &[("n", Value::Null)]);
+        full.time = Some(WallClock::from_millis(0));
+        full.mark("why");
+        let head = r#"{"hydrant":{"id":"0000000000000abc-7","source":"sensors","agent":"gw1","received_at":"2026-11-23T16:40:01.123Z""#;
+        check(
+            Format::Ndjson,
+            true,
+            &[full],
+            &format!(
+                "{head},{}\n",
+                r#""time":"1970-01-01T00:00:00.000Z","decode_error":"why"},"n":null,"message":"hi"}"#
+            ),
+        );
+        check(
+            Format::JsonArray,
+            true,
+            &[record(b"hi")],
+            &format!("[{head}}},\"message\":\"hi\"}}]"),
+        );
+        assert_eq!(
+            origin().record_id(Seq::new(7)).to_string(),
+            "0000000000000abc-7"
+        );
+    }
+
+    #[test]
+    fn json_arrays_have_commas_between_records() {
+        check(Format::JsonArray, false, &[], "[]");
+        check(
+            Format::JsonArray,
+            false,
+            &[record(b"a"), record(b"b")],
+            r#"[{"message":"a"},{"message":"b"}]"#,
+        );
+    }
+
+    #[test]
+    fn a_field_that_has_a_name_of_ours_keeps_its_value_under_another() {
+        let fields = [
+            ("hydrant", Value::Int(1)),
+            ("hydrant_", Value::Int(2)),
+            ("message", Value::Int(3)),
+            ("message_base64", Value::Int(4)),
+            ("decode_error", Value::Int(5)),
+        ];
+        let mut failed = with(b"x", PayloadState::Opaque, &fields);
+        failed.mark("why");
+        check(
+            Format::Ndjson,
+            false,
+            &[failed.clone(), with(b"x", PayloadState::Parsed, &fields)],
+            concat!(
+                r#"{"decode_error":"why","hydrant":1,"hydrant_":2,"message_":3,"message_base64":4,"decode_error_":5,"message":"x"}"#,
+                "\n",
+                r#"{"hydrant":1,"hydrant_":2,"message":3,"message_base64":4,"decode_error":5}"#,
+                "\n",
+            ),
+        );
+        let encoding = Encoding {
+            format: Format::Ndjson,
+            compression: Compression::None,
+            metadata: true,
+        };
+        let batch = encoded(encoding, &[failed]);
+        let text = String::from_utf8(batch.body).unwrap();
+        let rest = r#","hydrant__":1,"hydrant_":2,"message_":3,"message_base64":4,"decode_error":5,"message":"x"}"#;
+        assert!(text.trim_end().ends_with(rest), "{text}");
+    }
+
+    #[test]
+    fn every_encoding_is_the_same_twice() {
+        let records: Vec<Record> = (0..3000_u32)
+            .map(|number| record(format!("{{\"n\":{number},\"s\":{}}}", number % 7).as_bytes()))
+            .collect();
+        for compression in COMPRESSIONS {
+            for format in [Format::Ndjson, Format::JsonArray, Format::Raw] {
+                let encoding = Encoding {
+                    format,
+                    compression,
+                    metadata: true,
+                };
+                let batch = encoded(encoding, &records);
+                assert_eq!(batch, encoded(encoding, &records), "{encoding:?}");
+                assert_eq!(batch.count, 3000, "{encoding:?}");
+                let smaller = batch.body.len() < batch.raw_bytes;
+                assert_eq!(smaller, compression != Compression::None, "{encoding:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn sizes_are_known_while_a_batch_grows() {
+        let encoding = Encoding {
+            format: Format::Raw,
+            compression: Compression::Gzip,
+            metadata: false,
+        };
+        let mut bytes = Vec::new();
+        stored::encode(&record(&[b'x'; 999]), &mut bytes);
+        let stored = StoredRef::decode(&bytes).unwrap();
+        let mut encoder = BatchEncoder::new(encoding, &origin());
+        for count in 1..=100_usize {
+            let entry = EntryMeta {
+                seq: Seq::ZERO,
+                source: "s",
+            };
+            encoder.push(entry, &stored);
+            assert_eq!(encoder.raw_bytes(), count * 1000);
+        }
+        let batch = encoder.finish();
+        assert_eq!(batch.raw_bytes, 100_000);
+        assert_eq!(
+            miniz_oxide::inflate::decompress_to_vec(&batch.body[10..batch.body.len() - 8])
+                .unwrap()
+                .len(),
+            100_000
+        );
+    }
+
+    #[test]
+    fn file_names_in_archives_follow_from_the_batch() {
+        let name = entry_name(1, Some(Seq::new(2)), Some(Seq::new(3)));
+        assert_eq!(name, entry_name(1, Some(Seq::new(2)), Some(Seq::new(3))));
+        assert_ne!(name, entry_name(1, Some(Seq::new(2)), Some(Seq::new(4))));
+        assert_ne!(name, entry_name(2, Some(Seq::new(2)), Some(Seq::new(3))));
+        let shape: String = name
+            .chars()
+            .map(|c| if c.is_ascii_hexdigit() { 'h' } else { c })
+            .collect();
+        assert_eq!(shape, "hhhhhhhh-hhhh-hhhh-hhhh-hhhhhhhhhhhh");
+        assert_eq!(name.chars().nth(14), Some('8'), "{name}");
+        assert!(matches!(name.chars().nth(19), Some('8'..='b')), "{name}");
+    }
+}
