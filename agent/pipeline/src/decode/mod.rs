@@ -1,1 +1,3 @@
 //! From bytes of a source to a record. Decoding never fails and never drops.
+
+pub mod syslog;

@@ -1,0 +1,13 @@
+//! How files are followed: what a file is recognized by, where its lines end, and what became of
+//! it since the last look.
+//!
+//! Opening, reading and waiting are the agent's. The invariant: a checkpoint says where the first
+//! line begins that was not handed on, so that a start from it neither loses nor repeats a line.
+
+mod fingerprint;
+mod lines;
+mod scan;
+
+pub use fingerprint::{FINGERPRINT_BYTES, FileId, FileKey, Fingerprint};
+pub use lines::{LineCursor, Lines, Piece, trim_line_end};
+pub use scan::{Found, Known, Seen, decide};
