@@ -1,1 +1,479 @@
-//! What a destination does next: a state machine.
+//! One destination's way through the log: what to encode, send, wait for, bury and commit next.
+//!
+//! A plan is a range of the log that becomes one batch. It is cut into pieces that follow each
+//! other without a gap; every piece ends accepted, rejected or empty, and the position moves over
+//! the finished ones in front. Nothing is committed that has no final verdict, and nothing is
+//! counted that is not committed in the same step, so that a crash counts nothing twice.
+//!
+//! The driver asks [`Delivery::poll`] what to do, does it, and reports with a `handle_*`. Polling
+//! changes nothing: whatever failed on the driver's side is simply asked for again. After a crash
+//! the same plan and position lead to the same pieces, and so to the same batch ids.
+
+mod piece;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use diskring::Seq;
+
+use crate::config::RetryConfig;
+use crate::destination::{Refusal, Retry, RetryClass, SeqRange, Unit, UnitVerdict, Verdict};
+use crate::retry::{Backoff, BackoffError};
+use crate::time::Monotonic;
+
+use piece::{Piece, State, remaining};
+
+/// What the driver is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Find the next plan and give it to [`Delivery::handle_plan`].
+    Idle,
+    /// Encode this range and report its units to [`Delivery::handle_encoded`].
+    Encode(SeqRange),
+    /// Send these units, numbered as they were encoded, and report to
+    /// [`Delivery::handle_verdict`].
+    Send(Vec<usize>),
+    /// Nothing before this moment.
+    Wait(Monotonic),
+    /// Keep the records of this range as dead letters and report to
+    /// [`Delivery::handle_dead_lettered`].
+    DeadLetter(DeadLetter),
+}
+
+/// Records to be kept as dead letters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Where they are; those among them that are not for the destination are left out.
+    pub range: SeqRange,
+    /// How often they were sent.
+    pub attempts: u32,
+    /// Why they were refused.
+    pub refusal: Refusal,
+}
+
+/// How far a destination is and what has ended since the last commit: to be made durable in one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Commit {
+    /// Everything before this entry is done with.
+    pub committed: Seq,
+    /// Records the destination took.
+    pub accepted: u64,
+    /// Records that became dead letters.
+    pub rejected: u64,
+    /// Records that a transform of the destination filtered.
+    pub filtered: u64,
+}
+
+/// What stands in the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What kind it is; `None` when records were refused for good.
+    pub class: Option<RetryClass>,
+    /// The reason in words.
+    pub reason: String,
+    /// Failures in a row.
+    pub failures: u32,
+}
+
+/// What is left of a plan after a crash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remainder {
+    /// The halves it had been split into: ids of batches repeat.
+    Halves,
+    /// One piece: the destination knows no ids.
+    Whole,
+}
+
+/// Delivers one plan after the other.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    backoff: Backoff,
+    give_up_after: Option<Duration>,
+    remainder: Remainder,
+    /// Unfinished and finished pieces from `commit.committed` to the end of the plan.
+    pieces: VecDeque<Piece>,
+    /// At most so many units at a time, since more were refused.
+    group_max: usize,
+    wait_until: Option<Monotonic>,
+    /// The first failure since the last success or plan.
+    failing_since: Option<Monotonic>,
+    /// Failures since the last success.
+    failures: u32,
+    /// Whether the one attempt without a pause was made since the last success.
+    hurried: bool,
+    trouble: Option<Trouble>,
+    commit: Commit,
+    commit_due: bool,
+}
+
+impl Delivery {
+    /// A delivery that goes on at `committed`.
+    pub fn new(
+        retry: &RetryConfig,
+        remainder: Remainder,
+        committed: Seq,
+    ) -> Result<Self, BackoffError> {
+        Ok(Self {
+            backoff: Backoff::new(retry.initial, retry.max)?,
+            give_up_after: retry.give_up_after,
+            remainder,
+            pieces: VecDeque::new(),
+            group_max: usize::MAX,
+            wait_until: None,
+            failing_since: None,
+            failures: 0,
+            hurried: false,
+            trouble: None,
+            commit: Commit {
+                committed,
+                ..Commit::default()
+            },
+            commit_due: false,
+        })
+    }
+
+    /// Everything before this entry is done with, durable or not.
+    pub const fn committed(&self) -> Seq {
+        self.commit.committed
+    }
+
+    /// What stands in the way; `None` once the destination took something again.
+    pub const fn trouble(&self) -> Option<&Trouble> {
+        self.trouble.as_ref()
+    }
+
+    /// What to do at `now`.
+    pub fn poll(&self, now: Monotonic) -> Action {
+        if let Some(dead) = self.refused() {
+            return Action::DeadLetter(dead);
+        }
+        if let Some(until) = self.wait_until.filter(|until| now < *until) {
+            return Action::Wait(until);
+        }
+        let group: Vec<usize> = self.group().filter_map(Piece::sendable).collect();
+        if !group.is_empty() {
+            return Action::Send(group);
+        }
+        let todo = |piece: &&Piece| matches!(piece.state, State::Unencoded);
+        match self.pieces.iter().find(todo) {
+            Some(piece) => Action::Encode(piece.range),
+            None => Action::Idle,
+        }
+    }
+
+    /// When [`Delivery::poll`] may say something else without anything having been handled.
+    pub const fn poll_timeout(&self) -> Option<Monotonic> {
+        self.wait_until
+    }
+
+    /// What has ended since the last call; to be made durable in one step.
+    pub fn poll_commit(&mut self) -> Option<Commit> {
+        if !self.commit_due {
+            return None;
+        }
+        self.commit_due = false;
+        let committed = self.commit.committed;
+        let next = Commit {
+            committed,
+            ..Commit::default()
+        };
+        Some(std::mem::replace(&mut self.commit, next))
+    }
+
+    /// Takes the next plan, or the one that was under way before a crash.
+    ///
+    /// # Panics
+    ///
+    /// When a plan is under way, or when this one ends before the position.
+    pub fn handle_plan(&mut self, plan: SeqRange) {
+        assert!(self.pieces.is_empty(), "one plan at a time");
+        assert!(self.commit.committed <= plan.end, "a plan is not behind us");
+        // What lies between was evicted, and is counted by the ring.
+        if self.commit.committed < plan.first {
+            self.advance(plan.first);
+        }
+        let ranges = match self.remainder {
+            Remainder::Halves => remaining(plan, self.commit.committed),
+            Remainder::Whole => vec![SeqRange::new(self.commit.committed, plan.end)],
+        };
+        self.pieces = ranges
+            .into_iter()
+            .filter(|range| !range.is_empty())
+            .map(Piece::unencoded)
+            .collect();
+        self.failing_since = None;
+    }
+
+    /// Moves over entries of which none is for this destination, `filtered` of them because a
+    /// transform said so.
+    ///
+    /// # Panics
+    ///
+    /// When a plan is under way.
+    pub fn handle_passed(&mut self, end: Seq, filtered: u64) {
+        assert!(self.pieces.is_empty(), "one plan at a time");
+        if self.commit.committed < end {
+            self.commit.filtered = self.commit.filtered.saturating_add(filtered);
+            self.advance(end);
+        }
+    }
+
+    /// Takes the units that the range of the last [`Action::Encode`] was encoded to.
+    ///
+    /// # Panics
+    ///
+    /// When they are not exactly that range, without a gap.
+    pub fn handle_encoded(&mut self, units: &[Unit]) {
+        let todo = |piece: &Piece| matches!(piece.state, State::Unencoded);
+        let Some(at) = self.pieces.iter().position(todo) else {
+            return;
+        };
+        let Some(piece) = self.pieces.remove(at) else {
+            return;
+        };
+        let mut first = piece.range.first;
+        for (number, unit) in units.iter().enumerate() {
+            assert!(unit.range.first == first, "units follow each other");
+            first = unit.range.end;
+            let piece = Piece::encoded(number, unit);
+            self.pieces.insert(at.saturating_add(number), piece);
+        }
+        assert!(piece.range.end == first, "units cover the range");
+        self.group_max = usize::MAX;
+        self.settle();
+    }
+
+    /// Takes the verdict on the units of the last [`Action::Send`].
+    pub fn handle_verdict(&mut self, now: Monotonic, random: u32, verdict: Verdict) {
+        for piece in self.group_mut() {
+            piece.attempts = piece.attempts.saturating_add(1);
+        }
+        match verdict {
+            Verdict::Accepted => {
+                self.group_mut().for_each(Piece::accept);
+                self.succeeded();
+            }
+            Verdict::Partial { units, retry } => self.handle_partial(now, random, &units, retry),
+            Verdict::TooLarge(refusal) => self.handle_too_large(&refusal),
+            Verdict::Retry(retry) => self.retry(now, random, retry),
+            Verdict::Rejected(refusal) => {
+                self.refused_for_good(&refusal);
+                for piece in self.group_mut() {
+                    piece.reject(refusal.clone());
+                }
+            }
+        }
+        self.settle();
+    }
+
+    /// The records of the last [`Action::DeadLetter`] are kept, or counted as not kept.
+    pub fn handle_dead_lettered(&mut self) {
+        let Some(dead) = self.refused() else {
+            return;
+        };
+        for piece in &mut self.pieces {
+            if dead.range.contains(piece.range.first) {
+                piece.bury();
+            }
+        }
+        self.settle();
+    }
+
+    /// The ring evicted everything before `end`, and counted it.
+    ///
+    /// To be told before a plan's range is read, not between sending and the verdict.
+    pub fn handle_evicted(&mut self, end: Seq) {
+        for piece in &mut self.pieces {
+            piece.evict(end);
+        }
+        if self.pieces.is_empty() && self.commit.committed < end {
+            self.advance(end);
+        }
+        self.settle();
+    }
+
+    /// Something changed that may help (credentials, configuration, the network): no more waiting.
+    pub fn handle_hint(&mut self) {
+        self.wait_until = None;
+    }
+
+    fn handle_partial(
+        &mut self,
+        now: Monotonic,
+        random: u32,
+        verdicts: &[UnitVerdict],
+        retry: Retry,
+    ) {
+        if verdicts.len() != self.group().count() {
+            self.retry(now, random, retry);
+            return;
+        }
+        let mut verdicts = verdicts.iter();
+        let mut retries = false;
+        let mut accepts = false;
+        let mut refusals = None;
+        for piece in self.group_mut() {
+            match verdicts.next() {
+                Some(UnitVerdict::Accepted) => {
+                    piece.accept();
+                    accepts = true;
+                }
+                Some(UnitVerdict::TooLarge(refusal)) => {
+                    piece.refuse(refusal);
+                    refusals = Some(refusal.clone());
+                }
+                Some(UnitVerdict::Retry) | None => retries = true,
+            }
+        }
+        self.split_refused();
+        if accepts {
+            self.succeeded();
+        }
+        if let Some(refusal) = refusals {
+            self.refused_for_good(&refusal);
+        }
+        if retries {
+            self.retry(now, random, retry);
+        }
+    }
+
+    fn handle_too_large(&mut self, refusal: &Refusal) {
+        let count = self.group().count();
+        self.refused_for_good(refusal);
+        if count > 1 {
+            self.group_max = count.div_ceil(2);
+            return;
+        }
+        for piece in self.group_mut() {
+            piece.refuse(refusal);
+        }
+        self.split_refused();
+    }
+
+    /// Replaces each piece that was refused as it is by its halves.
+    fn split_refused(&mut self) {
+        let mut at = 0;
+        while let Some(piece) = self.pieces.get_mut(at) {
+            at = at.saturating_add(1);
+            if !matches!(piece.state, State::Split) {
+                continue;
+            }
+            if let Some((first, second)) = piece.range.halves() {
+                *piece = Piece::unencoded(first);
+                self.pieces.insert(at, Piece::unencoded(second));
+                at = at.saturating_add(1);
+            }
+        }
+    }
+
+    fn retry(&mut self, now: Monotonic, random: u32, retry: Retry) {
+        self.failures = self.failures.saturating_add(1);
+        let since = *self.failing_since.get_or_insert(now);
+        if let Some(limit) = self.give_up_after
+            && now.since(since) >= limit
+        {
+            let seconds = limit.as_secs();
+            let refusal = Refusal {
+                code: "GaveUp".to_owned(),
+                reason: format!("gave up after {seconds} s: {}", retry.reason),
+            };
+            // All that is encoded, not only the group: it has been waiting as long.
+            for piece in &mut self.pieces {
+                piece.reject(refusal.clone());
+            }
+            self.failing_since = None;
+            self.wait_until = None;
+        } else if retry.after == Some(Duration::ZERO) && !self.hurried {
+            self.hurried = true;
+            self.wait_until = None;
+        } else {
+            let delay = self.backoff.delay_after(self.failures, random, retry.after);
+            self.wait_until = Some(now.after(delay));
+        }
+        self.trouble = Some(Trouble {
+            class: Some(retry.class),
+            reason: retry.reason,
+            failures: self.failures,
+        });
+    }
+
+    fn succeeded(&mut self) {
+        self.failures = 0;
+        self.failing_since = None;
+        self.hurried = false;
+        self.wait_until = None;
+        self.trouble = None;
+    }
+
+    fn refused_for_good(&mut self, refusal: &Refusal) {
+        self.succeeded();
+        self.trouble = Some(Trouble {
+            class: None,
+            reason: refusal.reason.clone(),
+            failures: 0,
+        });
+    }
+
+    /// The pieces of the next or last [`Action::Send`].
+    fn group(&self) -> impl Iterator<Item = &Piece> {
+        let sendable = |piece: &&Piece| piece.sendable().is_some();
+        self.pieces.iter().filter(sendable).take(self.group_max)
+    }
+
+    fn group_mut(&mut self) -> impl Iterator<Item = &mut Piece> {
+        let sendable = |piece: &&mut Piece| piece.sendable().is_some();
+        self.pieces.iter_mut().filter(sendable).take(self.group_max)
+    }
+
+    /// The first run of refused pieces that follow each other for the same reason.
+    fn refused(&self) -> Option<DeadLetter> {
+        let mut refused = self
+            .pieces
+            .iter()
+            .skip_while(|piece| piece.refusal().is_none());
+        let first = refused.next()?;
+        let refusal = first.refusal()?;
+        let mut range = first.range;
+        for piece in refused.take_while(|piece| piece.refusal() == Some(refusal)) {
+            range.end = piece.range.end;
+        }
+        Some(DeadLetter {
+            range,
+            attempts: first.attempts,
+            refusal: refusal.clone(),
+        })
+    }
+
+    /// Moves the position over the finished pieces in front.
+    fn settle(&mut self) {
+        while let Some(piece) = self.pieces.front()
+            && let State::Done(done) = piece.state
+        {
+            self.commit.accepted = self.commit.accepted.saturating_add(done.accepted);
+            self.commit.rejected = self.commit.rejected.saturating_add(done.rejected);
+            self.commit.filtered = self.commit.filtered.saturating_add(done.filtered);
+            self.advance(piece.range.end);
+            self.pieces.pop_front();
+        }
+        self.check();
+    }
+
+    fn advance(&mut self, committed: Seq) {
+        debug_assert!(self.commit.committed <= committed, "positions only grow");
+        self.commit.committed = committed;
+        self.commit_due = true;
+    }
+
+    /// The pieces follow each other from the position on.
+    fn check(&self) {
+        let mut first = self.commit.committed;
+        for piece in &self.pieces {
+            debug_assert!(piece.range.first == first, "pieces follow each other");
+            debug_assert!(!piece.range.is_empty(), "a piece is not empty");
+            first = piece.range.end;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,463 @@
 //! What is spoken to each destination, and what its answers mean.
+//!
+//! A destination is a pure codec: [`Destination::prepare`] makes a [`Request`] from what was
+//! encoded, [`Destination::interpret`] makes a [`Verdict`] from the [`Answer`]. When to try again,
+//! what to split and what to give up is decided by [`crate::delivery`]; sockets and files are the
+//! agent's. The same range of the log always makes the same [`BatchId`].
+
+pub mod credentials;
+mod directory;
+mod firehose;
+mod folder;
+mod http;
+mod range;
+pub mod sigv4;
+mod skew;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use diskring::Seq;
+
+use crate::config::DestinationKind;
+use crate::encode::Encoded;
+use crate::time::WallClock;
+
+use credentials::Credentials;
+pub use directory::Directory;
+pub use firehose::{
+    CALL_BYTES_MAX, CALL_UNITS_MAX, Firehose, PackedUnits, Packer, Push, RECORD_BYTES_MAX,
+};
+use folder::safe;
+pub use folder::{Folder, FolderFile};
+pub use http::Http;
+pub use range::SeqRange;
+pub use skew::ClockSkew;
+
+/// The agent reads at most this much of an answer's body.
+pub const RESPONSE_BYTES_MAX: usize = 512 * 1024;
+
+/// Who sends: what every id and file name of one destination begins with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sender {
+    /// Id of the ring that the records come from.
+    pub ring: u64,
+    /// Name of the gateway.
+    pub agent: String,
+    /// Name of the destination.
+    pub destination: String,
+}
+
+/// Names a batch, the same however often and after whatever crash it is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchId {
+    /// Id of the ring that the records come from.
+    pub ring: u64,
+    /// Name of the destination.
+    pub destination: String,
+    /// The first entry.
+    pub first: Seq,
+    /// The first entry behind it.
+    pub end: Seq,
+}
+
+impl fmt::Display for BatchId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (destination, first, end) = (safe(&self.destination), self.first, self.end);
+        write!(f, "{:016x}-{destination}-{first}-{end}", self.ring)
+    }
+}
+
+/// The part of a range that is sent, answered and counted as one.
+///
+/// The units of a range follow each other without a gap, from its first entry to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unit {
+    /// The entries it covers, those included that are not for this destination.
+    pub range: SeqRange,
+    /// How many records of them are in it; a unit of none is never sent.
+    pub count: u32,
+    /// How many a transform of the destination filtered.
+    pub filtered: u32,
+    /// Set when it cannot be sent whatever the destination says.
+    pub fate: UnitFate,
+}
+
+impl Unit {
+    /// A unit that begins at `first` and has nothing yet.
+    pub const fn empty(first: Seq) -> Self {
+        Self {
+            range: SeqRange::new(first, first),
+            count: 0,
+            filtered: 0,
+            fate: UnitFate::Sendable,
+        }
+    }
+}
+
+/// Whether a unit can be sent at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnitFate {
+    /// It can.
+    Sendable,
+    /// It is a record of so many bytes, more than the destination takes.
+    TooLarge {
+        /// Its size.
+        bytes: u64,
+        /// The largest that is taken.
+        bytes_max: u64,
+    },
+}
+
+/// A range made into bytes for one destination.
+#[derive(Clone, Debug)]
+pub enum EncodedBatch {
+    /// One body.
+    Body(EncodedBody),
+    /// Firehose records.
+    Units(PackedUnits),
+}
+
+/// A batch as one body.
+#[derive(Clone, Debug)]
+pub struct EncodedBody {
+    /// The bytes; shared, so that an attempt costs no copy.
+    pub bytes: Arc<Vec<u8>>,
+    /// What they are, once `content_encoding` is undone.
+    pub content_type: &'static str,
+    /// How they are compressed.
+    pub content_encoding: Option<&'static str>,
+    /// How the name of such a file ends, without the first dot.
+    pub extension: &'static str,
+    /// What it covers.
+    pub unit: Unit,
+}
+
+impl EncodedBody {
+    /// `encoded` as the body for the entries of `range`, `filtered` of which a transform filtered.
+    pub fn new(encoded: Encoded, range: SeqRange, filtered: u32) -> Self {
+        Self {
+            bytes: Arc::new(encoded.body),
+            content_type: encoded.content_type,
+            content_encoding: encoded.content_encoding,
+            extension: encoded.extension,
+            unit: Unit {
+                range,
+                count: encoded.count,
+                filtered,
+                fate: UnitFate::Sendable,
+            },
+        }
+    }
+}
+
+impl EncodedBatch {
+    /// The units, in the order of the log.
+    pub fn units(&self) -> &[Unit] {
+        match self {
+            Self::Body(body) => std::slice::from_ref(&body.unit),
+            Self::Units(packed) => packed.units(),
+        }
+    }
+}
+
+/// What the agent is to do for one attempt.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// An HTTP exchange.
+    Http(HttpRequest),
+    /// A file to be written under a temporary name, synced and renamed.
+    File(FileRequest),
+}
+
+/// An HTTP request.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HttpRequest {
+    /// The method.
+    pub method: &'static str,
+    /// Where to.
+    pub url: String,
+    /// Names in lower case; `host` and `content-length` are left to the transport.
+    pub headers: Vec<(String, String)>,
+    /// The body; shared, so that an attempt costs no copy.
+    pub body: Arc<Vec<u8>>,
+    /// How long the whole exchange may take.
+    pub timeout: Duration,
+}
+
+impl fmt::Debug for HttpRequest {
+    /// Header values may be secrets: only names are shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("HttpRequest")
+            .field("method", &self.method)
+            .field("url", &self.url)
+            .field("headers", &names)
+            .field("body_bytes", &self.body.len())
+            .field("timeout", &self.timeout)
+            .finish()
+    }
+}
+
+/// A file to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileRequest {
+    /// Its name in the destination's folder; a repeat has the same name and replaces it.
+    pub name: String,
+    /// Its content.
+    pub bytes: Arc<Vec<u8>>,
+}
+
+/// What came back for one attempt.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// Of an HTTP exchange.
+    Http(Result<HttpResponse, TransportError>),
+    /// Of writing a file.
+    File(Result<(), FileError>),
+}
+
+/// Why a file was not written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileError {
+    /// The folder may not even hold this file alone.
+    TooLarge {
+        /// Size of the file.
+        bytes: u64,
+        /// What the folder may hold.
+        bytes_max: u64,
+    },
+    /// The system refused, in its words.
+    Io(String),
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge { bytes, bytes_max } => {
+                write!(f, "file of {bytes} bytes exceeds the folder's {bytes_max}")
+            }
+            Self::Io(text) => write!(f, "file not written: {text}"),
+        }
+    }
+}
+
+impl std::error::Error for FileError {}
+
+/// An HTTP response.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HttpResponse {
+    /// Status code.
+    pub status: u16,
+    /// Names and values as received.
+    pub headers: Vec<(String, String)>,
+    /// The body, at most [`RESPONSE_BYTES_MAX`] of it.
+    pub body: Vec<u8>,
+    /// Whether the body was longer.
+    pub body_cut: bool,
+    /// From sending the request to the end of the response.
+    pub elapsed: Duration,
+    /// Whether the peer proved who it is.
+    pub tls_verified: bool,
+    /// The machine's clock when the response had come.
+    pub received_at: WallClock,
+}
+
+impl HttpResponse {
+    /// The first value of header `name`, whatever its case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim())
+    }
+}
+
+/// Why there is no response. Texts say what happened, in words for the operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TransportError {
+    /// The name was not resolved.
+    Resolve(String),
+    /// No connection came about.
+    Connect(String),
+    /// TLS failed.
+    Tls(String),
+    /// The exchange took longer than it may.
+    Timeout,
+    /// The connection ended before the response did.
+    Closed(String),
+    /// Anything else.
+    Other(String),
+}
+
+impl fmt::Display for TransportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resolve(text) => write!(f, "name not resolved: {text}"),
+            Self::Connect(text) => write!(f, "no connection: {text}"),
+            Self::Tls(text) => write!(f, "TLS failed: {text}"),
+            Self::Timeout => f.write_str("no answer in time"),
+            Self::Closed(text) => write!(f, "connection closed before the answer ended: {text}"),
+            Self::Other(text) => f.write_str(text),
+        }
+    }
+}
+
+impl std::error::Error for TransportError {}
+
+/// What a destination decided about the units of one attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It has them all.
+    Accepted,
+    /// It decided one by one.
+    Partial {
+        /// One for each unit that was sent, in order.
+        units: Vec<UnitVerdict>,
+        /// How to go on with those to be sent again.
+        retry: Retry,
+    },
+    /// Less at a time may do.
+    TooLarge(Refusal),
+    /// The same again, later.
+    Retry(Retry),
+    /// Never.
+    Rejected(Refusal),
+}
+
+/// What a destination decided about one unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UnitVerdict {
+    /// It has it.
+    Accepted,
+    /// The same again, later.
+    Retry,
+    /// Not in this shape; parts of it may do.
+    TooLarge(Refusal),
+}
+
+/// Why a destination does not want something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Its code for the reason, such as `413` or `ValidationException`.
+    pub code: String,
+    /// The reason in words.
+    pub reason: String,
+}
+
+/// Why something is to be sent again, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// What kind of trouble it is.
+    pub class: RetryClass,
+    /// The reason in words, for `hydrant status`.
+    pub reason: String,
+    /// Not earlier than this; zero asks for one attempt at once.
+    pub after: Option<Duration>,
+}
+
+impl Retry {
+    /// A retry after the usual backoff.
+    pub fn new(class: RetryClass, reason: impl Into<String>) -> Self {
+        Self {
+            class,
+            reason: reason.into(),
+            after: None,
+        }
+    }
+}
+
+/// The kinds of trouble that pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryClass {
+    /// By itself.
+    Transient,
+    /// When less is sent.
+    Throttled,
+    /// When other credentials are used: load them again.
+    Credentials,
+    /// When the clock is right.
+    Clock,
+    /// When somebody corrects the configuration here or there.
+    Configuration,
+}
+
+/// One destination's protocol.
+#[derive(Clone, Debug)]
+pub enum Destination {
+    /// Amazon Data Firehose.
+    Firehose(Firehose),
+    /// Any HTTP endpoint.
+    Http(Http),
+    /// Files in a folder.
+    Directory(Directory),
+}
+
+impl Sender {
+    fn batch_id(&self, range: SeqRange) -> BatchId {
+        BatchId {
+            ring: self.ring,
+            destination: self.destination.clone(),
+            first: range.first,
+            end: range.end,
+        }
+    }
+}
+
+impl Destination {
+    /// The protocol of `kind`; an exchange may take `timeout`.
+    pub fn new(kind: &DestinationKind, sender: Sender, timeout: Duration) -> Self {
+        match kind {
+            DestinationKind::Firehose(config) => Self::Firehose(Firehose::new(config, timeout)),
+            DestinationKind::Http(config) => Self::Http(Http::new(config, sender, timeout)),
+            DestinationKind::Directory(_) => Self::Directory(Directory::new(&sender)),
+        }
+    }
+
+    /// The request that sends the units of `encoded` numbered in `units`.
+    ///
+    /// `now` is the machine's clock, `credentials` are needed by Firehose only. What cannot be
+    /// sent at all gets its verdict at once.
+    pub fn prepare(
+        &self,
+        encoded: &EncodedBatch,
+        units: &[usize],
+        now: WallClock,
+        credentials: Option<&Credentials>,
+    ) -> Result<Request, Verdict> {
+        match (self, encoded) {
+            (Self::Firehose(firehose), EncodedBatch::Units(packed)) => firehose
+                .prepare(packed, units, now, credentials)
+                .map(Request::Http),
+            (Self::Http(http), EncodedBatch::Body(body)) => Ok(Request::Http(http.prepare(body))),
+            (Self::Directory(directory), EncodedBatch::Body(body)) => {
+                Ok(Request::File(directory.prepare(body)))
+            }
+            (Self::Firehose(_), EncodedBatch::Body(_))
+            | (Self::Http(_) | Self::Directory(_), EncodedBatch::Units(_)) => Err(mismatch()),
+        }
+    }
+
+    /// What `answer` says about the `count` units that were sent.
+    pub fn interpret(&mut self, count: usize, answer: &Answer) -> Verdict {
+        match (self, answer) {
+            (Self::Firehose(firehose), Answer::Http(result)) => {
+                firehose.interpret(count, result.as_ref())
+            }
+            (Self::Http(_), Answer::Http(result)) => Http::interpret(result.as_ref()),
+            (Self::Directory(_), Answer::File(result)) => Directory::interpret(result.as_ref()),
+            (Self::Directory(_), Answer::Http(_))
+            | (Self::Firehose(_) | Self::Http(_), Answer::File(_)) => mismatch(),
+        }
+    }
+}
+
+/// Bytes or an answer of another destination's kind: a bug, which must not cost a record.
+fn mismatch() -> Verdict {
+    debug_assert!(false, "bytes or answer of another kind of destination");
+    Verdict::Retry(Retry::new(
+        RetryClass::Configuration,
+        "bytes or answer of another kind of destination: please report this",
+    ))
+}

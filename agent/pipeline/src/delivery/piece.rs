@@ -1,0 +1,154 @@
+//! A piece of a plan: what is left, what was decided.
+
+use diskring::Seq;
+
+use crate::destination::{Refusal, SeqRange, Unit, UnitFate};
+
+/// Entries that end together.
+#[derive(Clone, Debug)]
+pub(super) struct Piece {
+    pub(super) range: SeqRange,
+    pub(super) attempts: u32,
+    pub(super) state: State,
+    count: u32,
+    filtered: u32,
+}
+
+/// What a piece is waiting for.
+#[derive(Clone, Debug)]
+pub(super) enum State {
+    /// To be encoded.
+    Unencoded,
+    /// To be sent, as the unit of this number.
+    Encoded(usize),
+    /// To be replaced by its halves.
+    Split,
+    /// To be kept as dead letters.
+    Rejected(Refusal),
+    /// For the pieces before it.
+    Done(Done),
+}
+
+/// How the records of a piece ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Done {
+    pub(super) accepted: u64,
+    pub(super) rejected: u64,
+    pub(super) filtered: u64,
+}
+
+impl Piece {
+    pub(super) const fn unencoded(range: SeqRange) -> Self {
+        Self {
+            range,
+            attempts: 0,
+            state: State::Unencoded,
+            count: 0,
+            filtered: 0,
+        }
+    }
+
+    pub(super) fn encoded(number: usize, unit: &Unit) -> Self {
+        let mut piece = Self {
+            range: unit.range,
+            attempts: 0,
+            state: State::Encoded(number),
+            count: unit.count,
+            filtered: unit.filtered,
+        };
+        if unit.count == 0 {
+            piece.finish(0, 0);
+        } else if let UnitFate::TooLarge { bytes, bytes_max } = unit.fate {
+            piece.refuse(&Refusal {
+                code: "TooLarge".to_owned(),
+                reason: format!("record of {bytes} bytes exceeds {bytes_max}"),
+            });
+        }
+        piece
+    }
+
+    /// The number of its unit while it is to be sent.
+    pub(super) const fn sendable(&self) -> Option<usize> {
+        match self.state {
+            State::Encoded(number) => Some(number),
+            State::Unencoded | State::Split | State::Rejected(_) | State::Done(_) => None,
+        }
+    }
+
+    /// Why its records are to become dead letters.
+    pub(super) const fn refusal(&self) -> Option<&Refusal> {
+        match &self.state {
+            State::Rejected(refusal) => Some(refusal),
+            State::Unencoded | State::Encoded(_) | State::Split | State::Done(_) => None,
+        }
+    }
+
+    pub(super) fn accept(&mut self) {
+        self.finish(self.count, 0);
+    }
+
+    /// Refused for good, if it was to be sent.
+    pub(super) fn reject(&mut self, refusal: Refusal) {
+        if self.sendable().is_some() {
+            self.state = State::Rejected(refusal);
+        }
+    }
+
+    /// Refused as it is: parts of it may do, if it has parts.
+    pub(super) fn refuse(&mut self, refusal: &Refusal) {
+        self.state = if self.count > 1 && self.range.len() > 1 {
+            State::Split
+        } else {
+            State::Rejected(refusal.clone())
+        };
+    }
+
+    pub(super) fn bury(&mut self) {
+        if self.refusal().is_some() {
+            self.finish(0, self.count);
+        }
+    }
+
+    /// Gives up what lies before `end`.
+    pub(super) fn evict(&mut self, end: Seq) {
+        if matches!(self.state, State::Done(_)) || end <= self.range.first {
+            return;
+        }
+        if self.range.end <= end {
+            self.state = State::Done(Done::default());
+        } else {
+            // How many of its records are left is known once it is encoded again.
+            *self = Self::unencoded(self.range);
+        }
+    }
+
+    fn finish(&mut self, accepted: u32, rejected: u32) {
+        self.state = State::Done(Done {
+            accepted: u64::from(accepted),
+            rejected: u64::from(rejected),
+            filtered: u64::from(self.filtered),
+        });
+    }
+}
+
+/// What is left of `plan` at `committed`, in the halves that a delivery before a crash had.
+///
+/// A position inside a range means that the range had been split, for a piece is committed whole.
+pub(super) fn remaining(plan: SeqRange, committed: Seq) -> Vec<SeqRange> {
+    let mut left = Vec::new();
+    let mut range = plan;
+    while range.first < committed && committed < range.end {
+        let Some((first, second)) = range.halves() else {
+            break;
+        };
+        if committed < second.first {
+            left.push(second);
+            range = first;
+        } else {
+            range = second;
+        }
+    }
+    left.push(SeqRange::new(range.first.max(committed), range.end));
+    left.reverse();
+    left
+}
