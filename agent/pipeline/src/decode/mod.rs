@@ -1,3 +1,4 @@
 //! From bytes of a source to a record. Decoding never fails and never drops.
 
+pub mod mqtt;
 pub mod syslog;

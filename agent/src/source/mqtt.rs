@@ -1,1 +1,0 @@
-//! Subscribes to a broker.

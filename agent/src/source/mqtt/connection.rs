@@ -1,0 +1,349 @@
+//! One connection to a broker, from its CONNACK to its end.
+//!
+//! Moves bytes and keeps the timers; what a packet means is decided by [`Session`],
+//! [`Subscriptions`] and [`Window`]. Nothing here waits for one thing only: while the store has
+//! no room nothing more is read, but acknowledgements and pings still go out.
+
+use std::future::{Future, pending};
+use std::io;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use pipeline::config::MqttConfig;
+use pipeline::decode::mqtt::{Ack, Aliases, Disconnect, Malformed, PacketType, Publish, Sender};
+use pipeline::receipt::Receipt;
+use pipeline::time::Monotonic;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+
+use super::inbox::{Inbox, Packet};
+use super::packets::{read_suback, write_disconnect, write_ping_request, write_subscribe};
+use super::session::{Arrival, Session};
+use super::subscriptions::{Answer, Subscriptions};
+use super::window::Window;
+use super::{Io, Lost, ended};
+use crate::intake::{Closed, Intake, IntakeBatch, Shutdown};
+use crate::telemetry::SourceCount;
+
+/// How many topic aliases the broker may use.
+pub(super) const ALIASES_MAX: u16 = 64;
+
+/// How long receipts are waited for at the end.
+const FAREWELL_MAX: Duration = Duration::from_secs(1);
+
+type Sending = Pin<Box<dyn Future<Output = Result<(), Closed>> + Send>>;
+
+/// What outlives a connection.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) session: Session,
+    pub(super) subscriptions: Subscriptions,
+}
+
+/// A connection that the broker has accepted.
+pub(super) struct Connection<'a> {
+    config: &'a MqttConfig,
+    intake: &'a Intake,
+    kept: &'a mut Kept,
+    inbox: Inbox,
+    aliases: Aliases,
+    window: Window,
+    out: BytesMut,
+    keep_alive: Option<Duration>,
+    /// When something was last sent: a broker wants to hear from us.
+    last_sent: Monotonic,
+    /// When the broker was asked whether it is there, while it has not said anything since.
+    pinged: Option<Monotonic>,
+}
+
+impl<'a> Connection<'a> {
+    /// `body_bytes_max` is the largest packet that is kept whole.
+    pub(super) fn new(
+        config: &'a MqttConfig,
+        intake: &'a Intake,
+        kept: &'a mut Kept,
+        keep_alive: Duration,
+        body_bytes_max: usize,
+    ) -> Self {
+        Self {
+            config,
+            intake,
+            kept,
+            inbox: Inbox::new(body_bytes_max),
+            aliases: Aliases::new(ALIASES_MAX),
+            window: Window::new(usize::from(config.in_flight_max)),
+            out: BytesMut::new(),
+            keep_alive: (!keep_alive.is_zero()).then_some(keep_alive),
+            last_sent: intake.clock().monotonic(),
+            pinged: None,
+        }
+    }
+
+    /// Serves the connection. Returns why it ended; `Ok` when the agent ends.
+    pub(super) async fn run(
+        mut self,
+        stream: Box<dyn Io>,
+        shutdown: &mut Shutdown,
+    ) -> Result<(), Lost> {
+        let (mut read, mut write) = tokio::io::split(stream);
+        let mut sending: Option<Sending> = None;
+        let mut all_delivered = true;
+        loop {
+            let now = self.now();
+            self.handle_time(now, sending.is_some())?;
+            let wake = self
+                .intake
+                .clock()
+                .instant(self.poll_timeout(sending.is_some()));
+            tokio::select! {
+                receipts = self.intake.settled() => self.handle_settled(receipts),
+                sent = finished(&mut sending) => {
+                    sending = None;
+                    sent.map_err(|Closed| Lost::StoreEnded)?;
+                }
+                delivered = deliver(&mut write, &mut self.out), if !all_delivered => {
+                    delivered.map_err(Lost::Io)?;
+                    all_delivered = true;
+                    self.last_sent = self.now();
+                }
+                count = read.read_buf(self.inbox.room()), if sending.is_none() => {
+                    if count.map_err(Lost::Io)? == 0 {
+                        return Err(Lost::ClosedByBroker);
+                    }
+                    self.pinged = None;
+                    sending = self.handle_bytes()?;
+                }
+                () = tokio::time::sleep_until(wake) => {}
+                () = ended(shutdown) => {
+                    return self.leave(read, write, sending).await;
+                }
+            }
+        }
+    }
+
+    /// Takes in what was read; a batch that the store has no room for is left to be sent.
+    fn handle_bytes(&mut self) -> Result<Option<Sending>, Lost> {
+        let mut batch = self.intake.batch();
+        let mut owed = 0;
+        while let Some(packet) = self.inbox.take().map_err(Lost::Malformed)? {
+            self.handle_packet(&packet, &mut batch, &mut owed)?;
+        }
+        self.window.handle_arrivals(self.now(), owed);
+        match self.intake.try_send(batch) {
+            Ok(()) => Ok(None),
+            Err(refused) => {
+                let intake = self.intake.clone();
+                Ok(Some(Box::pin(async move { intake.send(refused.0).await })))
+            }
+        }
+    }
+
+    fn handle_packet(
+        &mut self,
+        packet: &Packet,
+        batch: &mut IntakeBatch,
+        owed: &mut usize,
+    ) -> Result<(), Lost> {
+        let (version, body) = (self.config.version, packet.body());
+        match packet.header.kind {
+            PacketType::Publish => self.handle_publish(packet, batch, owed)?,
+            PacketType::PubRel => {
+                let release = Ack::read(body, version).map_err(Lost::Malformed)?;
+                self.kept
+                    .session
+                    .handle_release(release.packet_id, &mut self.out);
+            }
+            PacketType::SubAck => self.handle_suback(packet)?,
+            PacketType::Disconnect => {
+                let disconnect = Disconnect::read(body, version).map_err(Lost::Malformed)?;
+                return Err(Lost::Dismissed {
+                    reason_code: disconnect.reason_code,
+                    reason: disconnect.reason.map(str::to_owned),
+                });
+            }
+            PacketType::PingResp => {}
+            PacketType::Connect
+            | PacketType::ConnAck
+            | PacketType::PubAck
+            | PacketType::PubRec
+            | PacketType::PubComp
+            | PacketType::Subscribe
+            | PacketType::Unsubscribe
+            | PacketType::UnsubAck
+            | PacketType::PingReq
+            | PacketType::Auth => return Err(Lost::Unexpected(packet.header.kind)),
+        }
+        Ok(())
+    }
+
+    fn handle_publish(
+        &mut self,
+        packet: &Packet,
+        batch: &mut IntakeBatch,
+        owed: &mut usize,
+    ) -> Result<(), Lost> {
+        let version = self.config.version;
+        let publish = Publish::read(packet.header.first, packet.body(), version, Sender::Server)
+            .map_err(Lost::Malformed)?;
+        let topic = self
+            .aliases
+            .resolve(publish.topic, publish.topic_alias)
+            .map_err(Lost::Malformed)?;
+        let session = &mut self.kept.session;
+        let Arrival::Store(receipt) =
+            session.handle_publish(publish.qos, publish.packet_id, &mut self.out)
+        else {
+            return Ok(());
+        };
+        let mut record = publish.record(batch.received_at(), topic, None);
+        if packet.missing > 0 {
+            let told = format!(
+                "message of {} bytes on topic {topic:?} was cut to {}: raise packet_bytes_max",
+                publish.payload.len() + packet.missing,
+                publish.payload.len(),
+            );
+            tracing::warn!(source = self.intake.name(), "{told}");
+            self.intake.counters().add(SourceCount::Cut, 1);
+            self.intake.counters().set_error(told.clone());
+            record.mark(told);
+        }
+        *owed += usize::from(receipt.is_some());
+        batch.push(record, receipt);
+        Ok(())
+    }
+
+    fn handle_suback(&mut self, packet: &Packet) -> Result<(), Lost> {
+        let answer = read_suback(&packet.bytes, self.config.version)
+            .ok_or(Lost::Malformed(Malformed::Subscription))?;
+        let now = self.now();
+        let subscriptions = &mut self.kept.subscriptions;
+        match subscriptions.handle_answer(now, answer.packet_id, &answer.refused) {
+            Answer::Granted => {
+                tracing::info!(source = self.intake.name(), "subscribed");
+                self.intake.counters().clear_error();
+            }
+            Answer::Refused(told) => {
+                tracing::warn!(source = self.intake.name(), "{told}");
+                self.intake.counters().set_error(told);
+            }
+            Answer::Unexpected => return Err(Lost::Unexpected(PacketType::SubAck)),
+        }
+        Ok(())
+    }
+
+    fn handle_settled(&mut self, receipts: Vec<Receipt>) {
+        let mut current = 0;
+        for receipt in receipts {
+            let session = &mut self.kept.session;
+            current += usize::from(session.handle_settled(receipt, &mut self.out));
+        }
+        self.window.handle_settled(self.now(), current);
+    }
+
+    /// Does what is due. While the store has no room nothing is read, and the broker's silence
+    /// means nothing.
+    fn handle_time(&mut self, now: Monotonic, sending: bool) -> Result<(), Lost> {
+        if !sending && self.window.poll_sync(now) {
+            self.intake.sync_now();
+        }
+        if self.kept.subscriptions.is_overdue(now) && !sending {
+            return Err(Lost::Silent);
+        }
+        if let Some((packet_id, topics)) = self.kept.subscriptions.poll_subscribe(now) {
+            let (version, qos) = (self.config.version, self.config.qos);
+            write_subscribe(&mut self.out, version, qos, packet_id, &topics)
+                .map_err(Lost::Unwritable)?;
+        }
+        let Some(keep_alive) = self.keep_alive else {
+            return Ok(());
+        };
+        match self.pinged {
+            Some(pinged) if sending => {
+                // The answer may lie unread; the time starts again when reading goes on.
+                self.pinged = Some(pinged.max(now));
+            }
+            Some(pinged) if now.since(pinged) >= keep_alive => return Err(Lost::Silent),
+            Some(_) | None => {}
+        }
+        if now >= self.last_sent.after(keep_alive * 3 / 4) {
+            write_ping_request(&mut self.out);
+            self.last_sent = now;
+            self.pinged.get_or_insert(now);
+        }
+        Ok(())
+    }
+
+    fn poll_timeout(&self, sending: bool) -> Monotonic {
+        let far = self.now().after(Duration::from_hours(1));
+        let ping = self.keep_alive.map(|keep_alive| {
+            let ping = self.last_sent.after(keep_alive * 3 / 4);
+            match self.pinged {
+                Some(pinged) if !sending => ping.min(pinged.after(keep_alive)),
+                _ => ping,
+            }
+        });
+        let reading = if sending {
+            None
+        } else {
+            let subscriptions = self.kept.subscriptions.poll_timeout();
+            self.window
+                .poll_timeout()
+                .into_iter()
+                .chain(subscriptions)
+                .min()
+        };
+        ping.into_iter().chain(reading).fold(far, Monotonic::min)
+    }
+
+    /// Ends in order: what was read is stored and acknowledged, if that does not take long.
+    async fn leave(
+        mut self,
+        read: ReadHalf<Box<dyn Io>>,
+        mut write: WriteHalf<Box<dyn Io>>,
+        sending: Option<Sending>,
+    ) -> Result<(), Lost> {
+        drop(read);
+        let farewell = async {
+            if let Some(sending) = sending {
+                sending.await.map_err(|Closed| Lost::StoreEnded)?;
+            }
+            self.intake.sync_now();
+            while self.window.unsettled() > 0 {
+                let receipts = self.intake.settled().await;
+                self.handle_settled(receipts);
+            }
+            Ok(())
+        };
+        let settled = tokio::time::timeout(FAREWELL_MAX, farewell).await;
+        write_disconnect(&mut self.out);
+        let goodbye = async {
+            write.write_all(&self.out).await?;
+            write.shutdown().await
+        };
+        // The broker sends again what it has no acknowledgement for.
+        drop(tokio::time::timeout(FAREWELL_MAX, goodbye).await);
+        settled.unwrap_or(Ok(()))
+    }
+
+    fn now(&self) -> Monotonic {
+        self.intake.clock().monotonic()
+    }
+}
+
+/// Writes all of `out` and pushes it through TLS. When cancelled, `out` holds what is left.
+async fn deliver(write: &mut WriteHalf<Box<dyn Io>>, out: &mut BytesMut) -> io::Result<()> {
+    while !out.is_empty() {
+        if write.write_buf(out).await? == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+    }
+    write.flush().await
+}
+
+/// Waits for a batch to be taken; for ever when there is none.
+async fn finished(sending: &mut Option<Sending>) -> Result<(), Closed> {
+    match sending {
+        Some(sending) => sending.await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,190 @@
+//! TLS as a client: which authorities are trusted, and who we say we are.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use pipeline::config::TlsConfig;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::{self, PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+/// Why TLS cannot be set up; all of it is in files, so a later try may go well.
+#[derive(Debug)]
+pub(crate) enum TlsError {
+    /// A file cannot be read or is not PEM.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: pem::Error,
+    },
+    /// A file has no certificate in it.
+    NoCertificate(PathBuf),
+    /// A certificate authority cannot be used.
+    Authority(PathBuf, rustls::Error),
+    /// Certificate and key were not both given.
+    Incomplete,
+    /// The client certificate and its key do not fit together.
+    Identity(PathBuf, rustls::Error),
+    /// No protocol version is left.
+    Protocol(rustls::Error),
+}
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { path, source } => {
+                write!(f, "{}: ", path.display())?;
+                if matches!(source, pem::Error::NoItemsFound) {
+                    f.write_str("no private key in it")
+                } else if let pem::Error::Io(error) = source {
+                    error.fmt(f)
+                } else {
+                    source.fmt(f)
+                }
+            }
+            Self::NoCertificate(path) => write!(f, "{}: no certificate in it", path.display()),
+            Self::Authority(path, error) => {
+                write!(
+                    f,
+                    "{}: not a certificate authority: {error}",
+                    path.display()
+                )
+            }
+            Self::Incomplete => {
+                f.write_str("a client certificate needs both certificate_file and key_file")
+            }
+            Self::Identity(path, error) => {
+                write!(f, "{}: does not work with its key: {error}", path.display())
+            }
+            Self::Protocol(error) => write!(f, "TLS cannot be set up: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for TlsError {}
+
+/// Reads the files that `tls` names. Without a file of its own it trusts the system's
+/// authorities, and where the system has none those of Mozilla.
+pub(crate) fn client_config(tls: &TlsConfig) -> Result<ClientConfig, TlsError> {
+    let roots = match &tls.ca_file {
+        Some(path) => roots_of(path)?,
+        None => system_roots(),
+    };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Protocol)?
+        .with_root_certificates(roots);
+    match (&tls.certificate_file, &tls.key_file) {
+        (None, None) => Ok(builder.with_no_client_auth()),
+        (Some(certificate), Some(key)) => {
+            let chain = certificates(certificate)?;
+            let key = PrivateKeyDer::from_pem_file(key).map_err(|source| TlsError::File {
+                path: key.clone(),
+                source,
+            })?;
+            builder
+                .with_client_auth_cert(chain, key)
+                .map_err(|error| TlsError::Identity(certificate.clone(), error))
+        }
+        _ => Err(TlsError::Incomplete),
+    }
+}
+
+fn roots_of(path: &Path) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        roots
+            .add(certificate)
+            .map_err(|error| TlsError::Authority(path.to_owned(), error))?;
+    }
+    Ok(roots)
+}
+
+fn system_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    // A certificate that does not parse is the system's affair; the others still work.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    roots
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let file = |source| TlsError::File {
+        path: path.to_owned(),
+        source,
+    };
+    let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).map_err(file)?.collect();
+    let found = found.map_err(file)?;
+    if found.is_empty() {
+        Err(TlsError::NoCertificate(path.to_owned()))
+    } else {
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(tls: &TlsConfig, expected: &str) {
+        let told = match client_config(tls) {
+            Ok(_) => "ok".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        assert!(
+            told.contains(expected),
+            "{told:?} does not say {expected:?}"
+        );
+    }
+
+    #[test]
+    fn files_are_named_when_they_fail() {
+        let folder = std::env::temp_dir().join(format!("hydrant-tls-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = |name: &str| folder.join(name);
+        let put = |name: &str, text: &str| {
+            let file = std::fs::File::create(path(name)).unwrap();
+            std::io::Write::write_all(&mut { file }, text.as_bytes()).unwrap();
+        };
+        let mine = rcgen::generate_simple_self_signed(vec!["gateway".to_owned()]).unwrap();
+        let other = rcgen::generate_simple_self_signed(vec!["other".to_owned()]).unwrap();
+        put("cert.pem", &mine.cert.pem());
+        put("key.pem", &mine.signing_key.serialize_pem());
+        put("other.pem", &other.signing_key.serialize_pem());
+        put("empty.pem", "");
+        let tls = |ca: Option<&str>, certificate: Option<&str>, key: Option<&str>| TlsConfig {
+            ca_file: ca.map(path),
+            certificate_file: certificate.map(path),
+            key_file: key.map(path),
+        };
+        check(&TlsConfig::default(), "ok");
+        check(&tls(Some("cert.pem"), None, None), "ok");
+        check(
+            &tls(Some("cert.pem"), Some("cert.pem"), Some("key.pem")),
+            "ok",
+        );
+        check(&tls(Some("none.pem"), None, None), "none.pem: No such file");
+        check(
+            &tls(Some("empty.pem"), None, None),
+            "empty.pem: no certificate",
+        );
+        check(
+            &tls(None, Some("cert.pem"), None),
+            "certificate_file and key_file",
+        );
+        check(
+            &tls(None, Some("cert.pem"), Some("empty.pem")),
+            "empty.pem: no private key",
+        );
+        check(
+            &tls(None, Some("cert.pem"), Some("other.pem")),
+            "cert.pem: does not work with its key",
+        );
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}
