@@ -1,0 +1,391 @@
+//! From checked settings to the configuration as it is meant.
+//!
+//! `None` means that a key is missing which was reported already; what is here must agree with the
+//! table of keys, which a test holds for every key.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::Parts;
+use super::model::{
+    AgentConfig, BatchConfig, BufferConfig, Compression, Config, CredentialsConfig,
+    DeadLetterConfig, DestinationConfig, DestinationKind, DirectoryConfig, FileConfig,
+    FirehoseConfig, Format, FrameCompression, HttpAuth, HttpConfig, HttpMethod, LogLevel,
+    MqttConfig, MqttListenerConfig, MqttVersion, Packing, ParseFormat, Qos, RedactWith,
+    RetryConfig, SourceConfig, SourceKind, StartAt, SyslogConfig, SyslogListen, TlsConfig,
+    TransformConfig, TransformKind, WhenFull,
+};
+use super::settings::{Component, Settings, Value};
+
+/// The whole configuration.
+pub(super) fn config(parts: &Parts) -> Option<Config> {
+    let agent = agent(&parts.agent)?;
+    let transforms: BTreeMap<&str, TransformConfig> = parts
+        .transforms
+        .iter()
+        .map(|(name, component)| Some((name.as_str(), transform(name, component)?)))
+        .collect::<Option<_>>()?;
+    let sources = parts.sources.iter().map(|(name, component)| {
+        let kind = source(&agent, name, component)?;
+        let transforms = named(&transforms, &component.settings)?;
+        Some((name.clone(), SourceConfig { kind, transforms }))
+    });
+    let sources = sources.collect::<Option<_>>()?;
+    let destinations = parts.destinations.iter().map(|(name, component)| {
+        Some((
+            name.clone(),
+            destination(&agent, name, component, &transforms)?,
+        ))
+    });
+    let destinations = destinations.collect::<Option<_>>()?;
+    Some(Config {
+        buffer: buffer(&parts.buffer)?,
+        agent,
+        sources,
+        destinations,
+    })
+}
+
+/// What a transform does.
+pub(super) fn transform(name: &str, component: &Component) -> Option<TransformConfig> {
+    let settings = &component.settings;
+    let kind = match component.kind {
+        "parse" => TransformKind::Parse {
+            format: parse_format(settings)?,
+            field: owned(settings, "field"),
+            into: owned(settings, "into"),
+        },
+        "filter" => TransformKind::Filter {
+            keep: owned(settings, "keep")?,
+        },
+        "set" => {
+            let fields = settings
+                .map("fields")?
+                .iter()
+                .filter_map(|(name, setting)| {
+                    let Value::Json(value) = &setting.value else {
+                        return None;
+                    };
+                    Some((name.clone(), value.clone()))
+                });
+            TransformKind::Set {
+                fields: fields.collect(),
+            }
+        }
+        "remove" => TransformKind::Remove {
+            fields: settings.texts("fields"),
+        },
+        "rename" => {
+            let fields = settings
+                .map("fields")?
+                .iter()
+                .filter_map(|(name, setting)| Some((name.clone(), setting.text()?.to_owned())));
+            TransformKind::Rename {
+                fields: fields.collect(),
+            }
+        }
+        "keep_only" => TransformKind::KeepOnly {
+            fields: settings.texts("fields"),
+        },
+        "sample" => TransformKind::Sample {
+            one_in: settings.integer("one_in")?,
+        },
+        "redact" => TransformKind::Redact {
+            fields: settings.texts("fields"),
+            patterns: settings.texts("patterns"),
+            with: match settings.secret("hash_key") {
+                Some(key) => RedactWith::Hash(key.clone()),
+                None => RedactWith::Mask(settings.text("mask").unwrap_or("***").to_owned()),
+            },
+        },
+        _ => return None,
+    };
+    Some(TransformConfig {
+        name: name.to_owned(),
+        kind,
+    })
+}
+
+/// Where the dead letters of a destination are kept when nothing else is written.
+pub(super) fn dead_letter_path(state_dir: &Path, name: &str) -> PathBuf {
+    state_dir.join("dead-letter").join(name)
+}
+
+fn owned(settings: &Settings, key: &str) -> Option<String> {
+    settings.text(key).map(str::to_owned)
+}
+
+fn path(settings: &Settings, key: &str) -> Option<PathBuf> {
+    settings.text(key).map(PathBuf::from)
+}
+
+fn named(
+    transforms: &BTreeMap<&str, TransformConfig>,
+    settings: &Settings,
+) -> Option<Vec<TransformConfig>> {
+    let names = settings.texts("transforms");
+    names
+        .iter()
+        .map(|name| transforms.get(name.as_str()).cloned())
+        .collect()
+}
+
+fn agent(settings: &Settings) -> Option<AgentConfig> {
+    Some(AgentConfig {
+        id: owned(settings, "id")?,
+        state_dir: path(settings, "state_dir")?,
+        control_socket: path(settings, "control_socket")?,
+        metrics_listen: settings.address("metrics_listen"),
+        log_level: match settings.text("log_level")? {
+            "error" => LogLevel::Error,
+            "warn" => LogLevel::Warn,
+            "info" => LogLevel::Info,
+            "debug" => LogLevel::Debug,
+            "trace" => LogLevel::Trace,
+            _ => return None,
+        },
+    })
+}
+
+fn buffer(settings: &Settings) -> Option<BufferConfig> {
+    Some(BufferConfig {
+        size: settings.size("size")?,
+        when_full: match settings.text("when_full")? {
+            "evict_oldest" => WhenFull::EvictOldest,
+            "block" => WhenFull::Block,
+            _ => return None,
+        },
+        sync_delay_max: settings.duration("sync_delay_max")?,
+        sync_bytes: settings.size("sync_bytes")?,
+        compression: match settings.text("compression")? {
+            "none" => FrameCompression::None,
+            "snappy" => FrameCompression::Snappy,
+            _ => return None,
+        },
+    })
+}
+
+fn source(agent: &AgentConfig, name: &str, component: &Component) -> Option<SourceKind> {
+    let settings = &component.settings;
+    Some(match component.kind {
+        "mqtt" => SourceKind::Mqtt(mqtt(agent, name, settings)?),
+        "mqtt_listener" => SourceKind::MqttListener(MqttListenerConfig {
+            listen: settings.address("listen")?,
+            username: owned(settings, "username"),
+            password: settings.secret("password").cloned(),
+            connections_max: settings.integer("connections_max")?,
+            packet_bytes_max: settings.size("packet_bytes_max")?,
+            idle_max: settings.duration("idle_max")?,
+        }),
+        "file" => SourceKind::File(FileConfig {
+            paths: settings.texts("paths"),
+            start_at: match settings.text("start_at")? {
+                "beginning" => StartAt::Beginning,
+                "end" => StartAt::End,
+                _ => return None,
+            },
+            line_bytes_max: settings.size("line_bytes_max")?,
+            poll_interval: settings.duration("poll_interval")?,
+        }),
+        "syslog" => SourceKind::Syslog(syslog(settings)?),
+        _ => return None,
+    })
+}
+
+fn mqtt(agent: &AgentConfig, name: &str, settings: &Settings) -> Option<MqttConfig> {
+    let url = settings.url("url")?;
+    let secure = url.scheme == "mqtts";
+    let client_id = owned(settings, "client_id");
+    Some(MqttConfig {
+        host: url.host.clone(),
+        port: url.port.unwrap_or(if secure { 8883 } else { 1883 }),
+        tls: if secure { Some(tls(settings)?) } else { None },
+        version: match settings.text("version")? {
+            "3.1.1" => MqttVersion::V311,
+            "5" => MqttVersion::V5,
+            _ => return None,
+        },
+        client_id: client_id.unwrap_or_else(|| format!("hydrant-{}-{name}", agent.id)),
+        topics: settings.texts("topics"),
+        qos: match settings.integer("qos")? {
+            0_u64 => Qos::AtMostOnce,
+            1 => Qos::AtLeastOnce,
+            2 => Qos::ExactlyOnce,
+            _ => return None,
+        },
+        username: owned(settings, "username"),
+        password: settings.secret("password").cloned(),
+        keep_alive: settings.duration("keep_alive")?,
+        session_expiry: settings.duration("session_expiry")?,
+        packet_bytes_max: settings.size("packet_bytes_max")?,
+        in_flight_max: settings.integer("in_flight_max")?,
+    })
+}
+
+fn syslog(settings: &Settings) -> Option<SyslogConfig> {
+    let listen = settings.list("listen").iter().map(|setting| {
+        let Value::Listen(scheme, address) = setting.value else {
+            return None;
+        };
+        match scheme {
+            "udp" => Some(SyslogListen::Udp(address)),
+            "tcp" => Some(SyslogListen::Tcp(address)),
+            _ => None,
+        }
+    });
+    Some(SyslogConfig {
+        listen: listen.collect::<Option<_>>()?,
+        timezone: owned(settings, "timezone"),
+        message_bytes_max: settings.size("message_bytes_max")?,
+        connections_max: settings.integer("connections_max")?,
+        idle_max: settings.duration("idle_max")?,
+        receive_buffer: settings.size("receive_buffer")?,
+    })
+}
+
+fn tls(settings: &Settings) -> Option<TlsConfig> {
+    let tls = settings.table("tls")?;
+    Some(TlsConfig {
+        ca_file: path(tls, "ca_file"),
+        certificate_file: path(tls, "certificate_file"),
+        key_file: path(tls, "key_file"),
+    })
+}
+
+fn parse_format(settings: &Settings) -> Option<ParseFormat> {
+    Some(match settings.text("format")? {
+        "json" => ParseFormat::Json,
+        "key_value" => ParseFormat::KeyValue,
+        "regex" => ParseFormat::Regex {
+            pattern: owned(settings, "pattern")?,
+        },
+        _ => return None,
+    })
+}
+
+fn destination(
+    agent: &AgentConfig,
+    name: &str,
+    component: &Component,
+    transforms: &BTreeMap<&str, TransformConfig>,
+) -> Option<DestinationConfig> {
+    let settings = &component.settings;
+    let dead_letter = settings.table("dead_letter")?;
+    Some(DestinationConfig {
+        kind: match component.kind {
+            "firehose" => DestinationKind::Firehose(firehose(settings)?),
+            "http" => DestinationKind::Http(http(settings)?),
+            "directory" => DestinationKind::Directory(DirectoryConfig {
+                path: path(settings, "path")?,
+                bytes_max: settings.size("bytes_max")?,
+            }),
+            _ => return None,
+        },
+        from: settings.get("from").map(|_| settings.texts("from")),
+        transforms: named(transforms, settings)?,
+        batch: batch(settings.table("batch")?)?,
+        format: match settings.text("format")? {
+            "ndjson" => Format::Ndjson,
+            "json_array" => Format::JsonArray,
+            "raw" => Format::Raw,
+            _ => return None,
+        },
+        metadata: settings.bool("metadata")?,
+        compression: compression(settings)?,
+        retry: retry(settings.table("retry")?)?,
+        dead_letter: DeadLetterConfig {
+            path: path(dead_letter, "path")
+                .unwrap_or_else(|| dead_letter_path(&agent.state_dir, name)),
+            bytes_max: dead_letter.size("bytes_max")?,
+        },
+    })
+}
+
+fn batch(settings: &Settings) -> Option<BatchConfig> {
+    Some(BatchConfig {
+        bytes_max: settings.size("bytes_max")?,
+        count_max: settings.integer("count_max")?,
+        age_max: settings.duration("age_max")?,
+    })
+}
+
+fn compression(settings: &Settings) -> Option<Compression> {
+    Some(match settings.text("compression")? {
+        "none" => Compression::None,
+        "gzip" => Compression::Gzip,
+        "zip" => Compression::Zip,
+        "snappy" => Compression::Snappy,
+        "hadoop_snappy" => Compression::HadoopSnappy,
+        _ => return None,
+    })
+}
+
+fn retry(settings: &Settings) -> Option<RetryConfig> {
+    Some(RetryConfig {
+        initial: settings.duration("initial")?,
+        max: settings.duration("max")?,
+        give_up_after: settings.duration("give_up_after"),
+        timeout: settings.duration("timeout")?,
+    })
+}
+
+fn firehose(settings: &Settings) -> Option<FirehoseConfig> {
+    let credentials = settings.table("credentials")?;
+    let access_key_id = owned(credentials, "access_key_id");
+    Some(FirehoseConfig {
+        stream: owned(settings, "stream")?,
+        region: owned(settings, "region")?,
+        endpoint: settings.url("endpoint").map(|url| url.text.clone()),
+        packing: match settings.text("packing")? {
+            "lines" => Packing::Lines {
+                hint: settings.size("packing_hint")?,
+            },
+            "none" => Packing::None,
+            _ => return None,
+        },
+        credentials: match access_key_id {
+            Some(access_key_id) => CredentialsConfig::Static {
+                access_key_id,
+                secret_access_key: credentials.secret("secret_access_key")?.clone(),
+                session_token: credentials.secret("session_token").cloned(),
+            },
+            None => CredentialsConfig::Default {
+                profile: owned(credentials, "profile"),
+                file: path(credentials, "file"),
+            },
+        },
+        tls: tls(settings)?,
+    })
+}
+
+fn http(settings: &Settings) -> Option<HttpConfig> {
+    let headers = settings
+        .map("headers")
+        .into_iter()
+        .flatten()
+        .filter_map(|(name, setting)| {
+            let Value::Secret(secret) = &setting.value else {
+                return None;
+            };
+            Some((name.clone(), secret.clone()))
+        });
+    Some(HttpConfig {
+        url: settings.url("url")?.text.clone(),
+        method: match settings.text("method")? {
+            "POST" => HttpMethod::Post,
+            "PUT" => HttpMethod::Put,
+            "PATCH" => HttpMethod::Patch,
+            _ => return None,
+        },
+        headers: headers.collect(),
+        auth: match (settings.secret("bearer"), settings.text("username")) {
+            (Some(token), _) => HttpAuth::Bearer(token.clone()),
+            (None, Some(username)) => HttpAuth::Basic {
+                username: username.to_owned(),
+                password: settings.secret("password")?.clone(),
+            },
+            (None, None) => HttpAuth::None,
+        },
+        tls: tls(settings)?,
+    })
+}

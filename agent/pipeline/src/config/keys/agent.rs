@@ -1,0 +1,85 @@
+//! `[agent]` and `[buffer]`.
+
+use super::{Default, GIB, KIB, Key, Kind, MIB, MINUTE, Range, Section, TextRule, range};
+
+/// `[agent]`.
+pub(in super::super) static AGENT: Section = Section {
+    doc: "The agent itself.",
+    groups: &[&[
+        Key {
+            name: "id",
+            kind: Kind::Text(TextRule::Name),
+            default: Default::Text("${HOSTNAME}"),
+            doc: "Name of this gateway in records, object keys and client ids. \
+                  `HOSTNAME` is known even where the environment does not have it.",
+        },
+        Key {
+            name: "state_dir",
+            kind: Kind::Path,
+            default: Default::Text("/var/lib/hydrant"),
+            doc: "The folder of the ring and of the dead letters.",
+        },
+        Key {
+            name: "control_socket",
+            kind: Kind::Path,
+            default: Default::Text("/run/hydrant/control.sock"),
+            doc: "The socket that `hydrant status` asks.",
+        },
+        Key {
+            name: "metrics_listen",
+            kind: Kind::Address,
+            default: Default::Absent("off"),
+            doc: "Where the counters are served as Prometheus text. \
+                  Only a loopback address is taken, because nobody is asked who they are.",
+        },
+        Key {
+            name: "log_level",
+            kind: Kind::Words(&["error", "warn", "info", "debug", "trace"]),
+            default: Default::Text("info"),
+            doc: "The least severe level that is logged.",
+        },
+    ]],
+};
+
+/// `[buffer]`.
+pub(in super::super) static BUFFER: Section = Section {
+    doc: "The ring: where every record is kept until each destination is done with it.",
+    groups: &[&[
+        Key {
+            name: "size",
+            kind: Kind::Size(range(MIB, 1024 * GIB)),
+            default: Default::Text("512MiB"),
+            doc: "Size of the ring's file. It is taken whole at the first start and never grows.",
+        },
+        Key {
+            name: "when_full",
+            kind: Kind::Words(&["evict_oldest", "block"]),
+            default: Default::Text("evict_oldest"),
+            doc: "`evict_oldest` makes room and counts what is lost; \
+                  `block` makes the sources wait that can (file, MQTT, TCP).",
+        },
+        Key {
+            name: "sync_delay_max",
+            kind: Kind::Duration(range(0, MINUTE)),
+            default: Default::Text("1s"),
+            doc: "The longest a record waits before it is made durable. \
+                  A source that waits for it is not made to wait so long.",
+        },
+        Key {
+            name: "sync_bytes",
+            kind: Kind::Size(Range {
+                min: 4 * KIB,
+                max: 16 * MIB,
+                why: "may wait in memory",
+            }),
+            default: Default::Text("256KiB"),
+            doc: "So many waiting bytes are made durable at once.",
+        },
+        Key {
+            name: "compression",
+            kind: Kind::Words(&["none", "snappy"]),
+            default: Default::Text("snappy"),
+            doc: "How records are compressed on disk, when that saves.",
+        },
+    ]],
+};

@@ -1,0 +1,426 @@
+//! `[destinations.NAME]`.
+
+use super::{
+    DAY, Default, Family, GIB, HOUR, KIB, Key, Kind, MIB, MINUTE, Range, SECOND, Section, TextRule,
+    UrlRule, range,
+};
+
+/// `[destinations.NAME]`.
+pub(in super::super) static DESTINATIONS: Family = Family {
+    name: "destinations",
+    singular: "destination",
+    doc: "Where records go. \
+          Each destination has its own place in the ring: one that is down does not slow another.",
+    types: &[
+        ("firehose", &FIREHOSE),
+        ("http", &HTTP),
+        ("directory", &DIRECTORY),
+    ],
+};
+
+/// What Firehose takes as one record.
+const FIREHOSE_RECORD_BYTES_MAX: u64 = 1_024_000;
+/// What Firehose takes in one call, counted before base64.
+const FIREHOSE_CALL_BYTES_MAX: u64 = 4_000_000;
+/// What Firehose takes in one call.
+const FIREHOSE_CALL_COUNT_MAX: u64 = 500;
+
+static FIREHOSE: Section = Section {
+    doc: "Puts records into an Amazon Data Firehose stream (PutRecordBatch).",
+    groups: &[FIREHOSE_KEYS, &[METADATA], COMMON],
+};
+
+static FIREHOSE_KEYS: &[Key] = &[
+    Key {
+        name: "stream",
+        kind: Kind::Text(TextRule::Name),
+        default: Default::Required,
+        doc: "Name of the delivery stream.",
+    },
+    Key {
+        name: "region",
+        kind: Kind::Text(TextRule::Region),
+        default: Default::Required,
+        doc: "AWS region, such as `eu-west-1`; it also names the endpoint.",
+    },
+    Key {
+        name: "endpoint",
+        kind: Kind::Url(UrlRule {
+            schemes: &["https", "http"],
+            path: true,
+        }),
+        default: Default::Absent("the endpoint of the region"),
+        doc: "Another endpoint, for a VPC endpoint or a test.",
+    },
+    Key {
+        name: "packing",
+        kind: Kind::Words(&["lines", "none"]),
+        default: Default::Text("lines"),
+        doc: "`lines` puts many records into one Firehose record, a line each; \
+              `none` gives each its own, as a stream to OpenSearch needs.",
+    },
+    Key {
+        name: "packing_hint",
+        kind: Kind::Size(Range {
+            min: KIB,
+            max: FIREHOSE_RECORD_BYTES_MAX,
+            why: "Firehose takes as one record",
+        }),
+        default: Default::Text("512KiB"),
+        doc: "With `packing = \"lines\"`: a Firehose record is closed before it grows beyond this.",
+    },
+    Key {
+        name: "credentials",
+        kind: Kind::Table(&CREDENTIALS),
+        default: Default::Absent("the environment, then the shared file"),
+        doc: "Where the AWS keys come from.",
+    },
+    tls(""),
+    Key {
+        name: "format",
+        kind: Kind::Words(&["ndjson", "raw"]),
+        default: Default::Text("ndjson"),
+        doc: "`ndjson` writes a JSON object a line, `raw` the payload.",
+    },
+    Key {
+        name: "compression",
+        kind: Kind::Words(&["none", "gzip"]),
+        default: Default::Text("none"),
+        doc: "`gzip` compresses each Firehose record; it is for streams that deliver to S3 \
+              without compression, conversion or partitioning of their own, \
+              whose objects are then gzip files.",
+    },
+    Key {
+        name: "batch",
+        kind: Kind::Table(&FIREHOSE_BATCH),
+        default: Default::Absent("see below"),
+        doc: "When a call is made.",
+    },
+];
+
+static CREDENTIALS: Section = Section {
+    doc: "Where the AWS keys come from.",
+    groups: &[&[
+        Key {
+            name: "access_key_id",
+            kind: Kind::Text(TextRule::Any),
+            default: Default::Absent("`AWS_ACCESS_KEY_ID`"),
+            doc: "Access key id. It needs `secret_access_key`.",
+        },
+        Key {
+            name: "secret_access_key",
+            kind: Kind::Secret,
+            default: Default::Absent("`AWS_SECRET_ACCESS_KEY`"),
+            doc: "Secret access key.",
+        },
+        Key {
+            name: "session_token",
+            kind: Kind::Secret,
+            default: Default::Absent("`AWS_SESSION_TOKEN`"),
+            doc: "Token of temporary credentials.",
+        },
+        Key {
+            name: "profile",
+            kind: Kind::Text(TextRule::Any),
+            default: Default::Absent("`AWS_PROFILE`, then `default`"),
+            doc: "Profile in the shared credentials file.",
+        },
+        Key {
+            name: "file",
+            kind: Kind::Path,
+            default: Default::Absent("`AWS_SHARED_CREDENTIALS_FILE`, then `~/.aws/credentials`"),
+            doc: "The shared credentials file.",
+        },
+    ]],
+};
+
+static FIREHOSE_BATCH: Section = Section {
+    doc: "When a call is made: whichever comes first.",
+    groups: &[&[
+        Key {
+            name: "bytes_max",
+            kind: Kind::Size(Range {
+                min: KIB,
+                max: FIREHOSE_CALL_BYTES_MAX,
+                why: "Firehose takes in one call",
+            }),
+            default: Default::Text("4MB"),
+            doc: "So many bytes before compression.",
+        },
+        Key {
+            name: "count_max",
+            kind: Kind::Integer(Range {
+                min: 1,
+                max: FIREHOSE_CALL_COUNT_MAX,
+                why: "Firehose takes in one call",
+            }),
+            default: Default::Integer(FIREHOSE_CALL_COUNT_MAX),
+            doc: "So many Firehose records, each of which may hold many lines.",
+        },
+        age_max("60s"),
+    ]],
+};
+
+static HTTP: Section = Section {
+    doc: "Sends batches to any HTTP endpoint. \
+          2xx is success; 408, 425, 429 and 5xx are tried again; 413 splits the batch.",
+    groups: &[HTTP_KEYS, &[FORMAT, compression("none"), METADATA], COMMON],
+};
+
+static HTTP_KEYS: &[Key] = &[
+    Key {
+        name: "url",
+        kind: Kind::Url(UrlRule {
+            schemes: &["https", "http"],
+            path: true,
+        }),
+        default: Default::Required,
+        doc: "Where to.",
+    },
+    Key {
+        name: "method",
+        kind: Kind::Words(&["POST", "PUT", "PATCH"]),
+        default: Default::Text("POST"),
+        doc: "The method.",
+    },
+    Key {
+        name: "headers",
+        kind: Kind::Map(&Kind::Secret),
+        default: Default::Absent("none"),
+        doc: "More headers. Their values are taken for secrets.",
+    },
+    Key {
+        name: "bearer",
+        kind: Kind::Secret,
+        default: Default::Absent("none"),
+        doc: "Sends `Authorization: Bearer` with this token.",
+    },
+    Key {
+        name: "username",
+        kind: Kind::Text(TextRule::Any),
+        default: Default::Absent("none"),
+        doc: "Sends `Authorization: Basic` with this user name and `password`.",
+    },
+    Key {
+        name: "password",
+        kind: Kind::Secret,
+        default: Default::Absent("none"),
+        doc: "Password. It needs a `username`.",
+    },
+    tls(""),
+    Key {
+        name: "batch",
+        kind: Kind::Table(&HTTP_BATCH),
+        default: Default::Absent("see below"),
+        doc: "When a batch is sent.",
+    },
+];
+
+static HTTP_BATCH: Section = Section {
+    doc: "When a batch is sent: whichever comes first.",
+    groups: &[&[bytes_max("1MB"), count_max(10_000), age_max("10s")]],
+};
+
+static DIRECTORY: Section = Section {
+    doc: "Writes batches as files, each of them whole or not at all.",
+    groups: &[
+        &[
+            Key {
+                name: "path",
+                kind: Kind::Path,
+                default: Default::Required,
+                doc: "The folder; it is made when it is not there.",
+            },
+            Key {
+                name: "bytes_max",
+                kind: Kind::Size(range(MIB, 1024 * GIB)),
+                default: Default::Text("1GiB"),
+                doc: "Size of the folder. The oldest files make room.",
+            },
+            Key {
+                name: "batch",
+                kind: Kind::Table(&DIRECTORY_BATCH),
+                default: Default::Absent("see below"),
+                doc: "When a file is complete.",
+            },
+            FORMAT,
+            compression("gzip"),
+            METADATA,
+        ],
+        COMMON,
+    ],
+};
+
+static DIRECTORY_BATCH: Section = Section {
+    doc: "When a file is complete: whichever comes first.",
+    groups: &[&[bytes_max("16MiB"), count_max(1_000_000), age_max("60s")]],
+};
+
+static RETRY: Section = Section {
+    doc: "How a batch is tried again that failed.",
+    groups: &[&[
+        Key {
+            name: "initial",
+            kind: Kind::Duration(range(10, HOUR)),
+            default: Default::Text("1s"),
+            doc: "The first wait is a random time up to this; it doubles from then on.",
+        },
+        Key {
+            name: "max",
+            kind: Kind::Duration(range(100, DAY)),
+            default: Default::Text("5m"),
+            doc: "No wait is longer than this.",
+        },
+        Key {
+            name: "give_up_after",
+            kind: Kind::Duration(range(MINUTE, 365 * DAY)),
+            default: Default::Absent("never"),
+            doc: "After so long a batch goes to the dead letter.",
+        },
+        Key {
+            name: "timeout",
+            kind: Kind::Duration(range(SECOND, 15 * MINUTE)),
+            default: Default::Text("30s"),
+            doc: "How long one request may take.",
+        },
+    ]],
+};
+
+static DEAD_LETTER: Section = Section {
+    doc: "Where records are kept that the destination refused for good, as NDJSON files.",
+    groups: &[&[
+        Key {
+            name: "path",
+            kind: Kind::Path,
+            default: Default::Absent("`dead-letter/NAME` in `agent.state_dir`"),
+            doc: "The folder.",
+        },
+        Key {
+            name: "bytes_max",
+            kind: Kind::Size(range(64 * KIB, 64 * GIB)),
+            default: Default::Text("16MiB"),
+            doc: "Size of the folder. The oldest files make room.",
+        },
+    ]],
+};
+
+static TLS: Section = Section {
+    doc: "How the server is verified, and what is shown to it.",
+    groups: &[&[
+        Key {
+            name: "ca_file",
+            kind: Kind::Path,
+            default: Default::Absent("the authorities of the system"),
+            doc: "PEM file of the certificate authorities that are trusted instead.",
+        },
+        Key {
+            name: "certificate_file",
+            kind: Kind::Path,
+            default: Default::Absent("none"),
+            doc: "PEM file of a client certificate and its chain. It needs `key_file`.",
+        },
+        Key {
+            name: "key_file",
+            kind: Kind::Path,
+            default: Default::Absent("none"),
+            doc: "PEM file of the private key of that certificate.",
+        },
+    ]],
+};
+
+static COMMON: &[Key] = &[
+    Key {
+        name: "from",
+        kind: Kind::List(&Kind::Text(TextRule::Any)),
+        default: Default::Absent("every source"),
+        doc: "Names of the sources whose records it takes.",
+    },
+    Key {
+        name: "transforms",
+        kind: Kind::List(&Kind::Text(TextRule::Any)),
+        default: Default::Absent("none"),
+        doc: "Names of transforms that are applied on the way out, in this order.",
+    },
+    Key {
+        name: "retry",
+        kind: Kind::Table(&RETRY),
+        default: Default::Absent("see below"),
+        doc: "How a failed batch is tried again.",
+    },
+    Key {
+        name: "dead_letter",
+        kind: Kind::Table(&DEAD_LETTER),
+        default: Default::Absent("see below"),
+        doc: "Where refused records are kept.",
+    },
+];
+
+const FORMAT: Key = Key {
+    name: "format",
+    kind: Kind::Words(&["ndjson", "json_array", "raw"]),
+    default: Default::Text("ndjson"),
+    doc: "`ndjson` writes a JSON object a line, `json_array` one array, `raw` the payloads, \
+          a line each.",
+};
+
+const METADATA: Key = Key {
+    name: "metadata",
+    kind: Kind::Bool,
+    default: Default::Bool(true),
+    doc: "Whether a record carries its id, source, agent and times. `raw` never does.",
+};
+
+/// `tls`; `doc` says when it may be written.
+pub(super) const fn tls(doc: &'static str) -> Key {
+    let doc = if doc.is_empty() {
+        "How the server is verified."
+    } else {
+        doc
+    };
+    Key {
+        name: "tls",
+        kind: Kind::Table(&TLS),
+        default: Default::Absent("see below"),
+        doc,
+    }
+}
+
+const fn compression(default: &'static str) -> Key {
+    Key {
+        name: "compression",
+        kind: Kind::Words(&["none", "gzip", "zip", "snappy", "hadoop_snappy"]),
+        default: Default::Text(default),
+        doc: "How a batch is compressed, in the words and formats of Firehose.",
+    }
+}
+
+const fn bytes_max(default: &'static str) -> Key {
+    Key {
+        name: "bytes_max",
+        kind: Kind::Size(Range {
+            min: KIB,
+            max: 64 * MIB,
+            why: "the memory of a gateway bears",
+        }),
+        default: Default::Text(default),
+        doc: "So many bytes before compression.",
+    }
+}
+
+const fn count_max(default: u64) -> Key {
+    Key {
+        name: "count_max",
+        kind: Kind::Integer(range(1, 1_000_000)),
+        default: Default::Integer(default),
+        doc: "So many records.",
+    }
+}
+
+const fn age_max(default: &'static str) -> Key {
+    Key {
+        name: "age_max",
+        kind: Kind::Duration(range(0, 900 * SECOND)),
+        default: Default::Text(default),
+        doc: "So long after its first record was taken; with `0s` a record leaves at once.",
+    }
+}

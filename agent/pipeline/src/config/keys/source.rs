@@ -1,0 +1,239 @@
+//! `[sources.NAME]`.
+
+use super::{
+    DAY, Default, Family, HOUR, KIB, Key, Kind, MIB, MINUTE, Range, SECOND, Section, TextRule,
+    UrlRule, range,
+};
+
+/// `[sources.NAME]`.
+pub(in super::super) static SOURCES: Family = Family {
+    name: "sources",
+    singular: "source",
+    doc: "Where records come from.",
+    types: &[
+        ("mqtt", &MQTT),
+        ("mqtt_listener", &MQTT_LISTENER),
+        ("file", &FILE),
+        ("syslog", &SYSLOG),
+    ],
+};
+
+static MQTT: Section = Section {
+    doc: "Subscribes to an MQTT broker. \
+          A message is acknowledged only after its record is durable.",
+    groups: &[MQTT_KEYS, COMMON],
+};
+
+static MQTT_KEYS: &[Key] = &[
+    Key {
+        name: "url",
+        kind: Kind::Url(UrlRule {
+            schemes: &["mqtt", "mqtts"],
+            path: false,
+        }),
+        default: Default::Required,
+        doc: "The broker. The port is 1883, or 8883 with `mqtts`, when none is named.",
+    },
+    Key {
+        name: "topics",
+        kind: Kind::List(&Kind::Text(TextRule::TopicFilter)),
+        default: Default::Required,
+        doc: "Topic filters, with `+` and `#`.",
+    },
+    Key {
+        name: "qos",
+        kind: Kind::Integer(range(0, 2)),
+        default: Default::Integer(1),
+        doc: "The quality of service asked for. With 0 nothing is acknowledged.",
+    },
+    Key {
+        name: "version",
+        kind: Kind::Words(&["3.1.1", "5"]),
+        default: Default::Text("3.1.1"),
+        doc: "Version of the protocol.",
+    },
+    Key {
+        name: "client_id",
+        kind: Kind::Text(TextRule::Any),
+        default: Default::Absent("`hydrant-`, `agent.id`, `-` and the name of the source"),
+        doc: "The name of the session at the broker. \
+              It must stay the same over restarts, and no other client may have it.",
+    },
+    Key {
+        name: "username",
+        kind: Kind::Text(TextRule::Any),
+        default: Default::Absent("none"),
+        doc: "User name.",
+    },
+    Key {
+        name: "password",
+        kind: Kind::Secret,
+        default: Default::Absent("none"),
+        doc: "Password. It needs a `username`.",
+    },
+    Key {
+        name: "keep_alive",
+        kind: Kind::Duration(Range {
+            min: 5 * SECOND,
+            max: 65_535 * SECOND,
+            why: "MQTT can say",
+        }),
+        default: Default::Text("30s"),
+        doc: "How often a silent connection is probed.",
+    },
+    Key {
+        name: "session_expiry",
+        kind: Kind::Duration(range(0, 365 * DAY)),
+        default: Default::Text("7d"),
+        doc: "How long the broker keeps the session while the gateway is away. \
+              MQTT 5 only: with 3.1.1 the broker decides.",
+    },
+    PACKET_BYTES_MAX,
+    Key {
+        name: "in_flight_max",
+        kind: Kind::Integer(range(1, 65_535)),
+        default: Default::Integer(20),
+        doc: "How many messages may wait for their acknowledgement. \
+              MQTT 5 tells the broker; for 3.1.1 write what the broker is set to.",
+    },
+    super::destination::tls("With a `mqtts` URL."),
+];
+
+static MQTT_LISTENER: Section = Section {
+    doc: "Lets devices publish straight to Hydrant, without a broker. \
+          A message is acknowledged only after its record is durable.",
+    groups: &[
+        &[
+            Key {
+                name: "listen",
+                kind: Kind::Address,
+                default: Default::Required,
+                doc: "Where to listen, such as `127.0.0.1:1883` or `0.0.0.0:1883`.",
+            },
+            Key {
+                name: "username",
+                kind: Kind::Text(TextRule::Any),
+                default: Default::Absent("anyone"),
+                doc: "User name that every device must give.",
+            },
+            Key {
+                name: "password",
+                kind: Kind::Secret,
+                default: Default::Absent("anyone"),
+                doc: "Password that every device must give. It needs a `username`.",
+            },
+            Key {
+                name: "connections_max",
+                kind: Kind::Integer(range(1, 100_000)),
+                default: Default::Integer(1000),
+                doc: "How many devices at once.",
+            },
+            PACKET_BYTES_MAX,
+            Key {
+                name: "idle_max",
+                kind: Kind::Duration(range(10 * SECOND, DAY)),
+                default: Default::Text("5m"),
+                doc: "A device without keep-alive that is silent for so long is disconnected.",
+            },
+        ],
+        COMMON,
+    ],
+};
+
+static FILE: Section = Section {
+    doc: "Follows files and survives their rotation. \
+          It goes on where it stopped, also after a power cut.",
+    groups: &[
+        &[
+            Key {
+                name: "paths",
+                kind: Kind::List(&Kind::Text(TextRule::Glob)),
+                default: Default::Required,
+                doc: "Absolute paths; `*`, `?`, `[...]`, `{a,b}` and `**` are wildcards.",
+            },
+            Key {
+                name: "start_at",
+                kind: Kind::Words(&["beginning", "end"]),
+                default: Default::Text("beginning"),
+                doc: "Where a file is begun that was there at the very first start.",
+            },
+            Key {
+                name: "line_bytes_max",
+                kind: Kind::Size(range(64, MIB)),
+                default: Default::Text("256KiB"),
+                doc: "A longer line is cut and counted.",
+            },
+            Key {
+                name: "poll_interval",
+                kind: Kind::Duration(range(100, HOUR)),
+                default: Default::Text("5s"),
+                doc: "How often to look even if the kernel told nothing.",
+            },
+        ],
+        COMMON,
+    ],
+};
+
+static SYSLOG: Section = Section {
+    doc: "Listens for syslog, RFC 3164 and RFC 5424, told apart message by message.",
+    groups: &[
+        &[
+            Key {
+                name: "listen",
+                kind: Kind::List(&Kind::Listen(&["udp", "tcp"])),
+                default: Default::Required,
+                doc: "Where to listen.",
+            },
+            Key {
+                name: "timezone",
+                kind: Kind::Text(TextRule::Any),
+                default: Default::Absent("the zone of the machine"),
+                doc: "Time zone of RFC 3164 time stamps, such as `Europe/Berlin`.",
+            },
+            Key {
+                name: "message_bytes_max",
+                kind: Kind::Size(range(480, MIB)),
+                default: Default::Text("64KiB"),
+                doc: "A longer message is cut and counted.",
+            },
+            Key {
+                name: "connections_max",
+                kind: Kind::Integer(range(1, 10_000)),
+                default: Default::Integer(100),
+                doc: "How many TCP senders at once.",
+            },
+            Key {
+                name: "idle_max",
+                kind: Kind::Duration(range(MINUTE, 7 * DAY)),
+                default: Default::Text("10m"),
+                doc: "A TCP sender that is silent for so long is disconnected.",
+            },
+            Key {
+                name: "receive_buffer",
+                kind: Kind::Size(range(64 * KIB, 64 * MIB)),
+                default: Default::Text("4MiB"),
+                doc: "Size asked of the kernel for the buffer of a UDP socket. \
+                      It is what bridges the time of a slow disk.",
+            },
+        ],
+        COMMON,
+    ],
+};
+
+const PACKET_BYTES_MAX: Key = Key {
+    name: "packet_bytes_max",
+    kind: Kind::Size(Range {
+        min: KIB,
+        max: 4 * MIB,
+        why: "the memory of a gateway bears",
+    }),
+    default: Default::Text("256KiB"),
+    doc: "The largest packet that is taken.",
+};
+
+static COMMON: &[Key] = &[Key {
+    name: "transforms",
+    kind: Kind::List(&Kind::Text(TextRule::Any)),
+    default: Default::Absent("none"),
+    doc: "Names of transforms that are applied before records are stored, in this order.",
+}];

@@ -1,0 +1,159 @@
+//! The JSON Schema of the configuration, for editors, made from the table of keys.
+//!
+//! It describes one whole configuration. What needs two keys at once is left to `hydrant check`.
+
+use serde_json::{Map, Value, json};
+
+use super::keys::{
+    AGENT, BUFFER, DESTINATIONS, Default, Family, Key, Kind, NAME_LEN_MAX, SOURCES, Section,
+    TRANSFORMS, TextRule,
+};
+
+/// The schema, draft 2020-12.
+pub fn schema() -> Value {
+    let mut properties = Map::new();
+    properties.insert("agent".to_owned(), section(&AGENT, None));
+    properties.insert("buffer".to_owned(), section(&BUFFER, None));
+    for group in [&SOURCES, &TRANSFORMS, &DESTINATIONS] {
+        properties.insert(group.name.to_owned(), family(group));
+    }
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Configuration of Hydrant",
+        "type": "object",
+        "properties": properties,
+        "required": ["sources", "destinations"],
+        "additionalProperties": false,
+        "$defs": {
+            "reference": {
+                "description": "Text with ${VAR}, ${file:/path} or ${credential:NAME} in it",
+                "type": "string",
+                "pattern": "\\$\\{",
+            },
+            "size": { "type": "string", "pattern": "^\\s*[0-9]+\\s*([KMGkmg]i?)?[Bb]?\\s*$" },
+            "duration": { "type": "string", "pattern": "^\\s*([0-9]+\\s*(ms|s|m|h|d)\\s*)+$" },
+        },
+    })
+}
+
+fn family(family: &'static Family) -> Value {
+    let types: Vec<&str> = family.types.iter().map(|(word, _)| *word).collect();
+    let cases: Vec<Value> = family
+        .types
+        .iter()
+        .map(|(word, keys)| {
+            json!({
+                "if": { "properties": { "type": { "const": word } }, "required": ["type"] },
+                "then": section(keys, Some(word)),
+            })
+        })
+        .collect();
+    json!({
+        "description": family.doc,
+        "type": "object",
+        "propertyNames": { "pattern": name_pattern() },
+        "additionalProperties": {
+            "type": "object",
+            "properties": {
+                "type": {
+                    "description": format!("Type of the {}", family.singular),
+                    "enum": types,
+                },
+            },
+            "required": ["type"],
+            "allOf": cases,
+        },
+    })
+}
+
+/// `word` is what must be written as `type`, in a family.
+fn section(section: &'static Section, word: Option<&str>) -> Value {
+    let mut properties = Map::new();
+    let mut required = Vec::new();
+    if let Some(word) = word {
+        properties.insert(
+            "type".to_owned(),
+            json!({ "const": word, "description": section.doc }),
+        );
+    }
+    for key in section.keys() {
+        properties.insert(key.name.to_owned(), self::key(key));
+        if matches!(key.default, Default::Required) {
+            required.push(key.name);
+        }
+    }
+    json!({
+        "description": section.doc,
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": false,
+    })
+}
+
+fn key(key: &'static Key) -> Value {
+    let mut value = kind(&key.kind);
+    let default = match key.default {
+        Default::Required | Default::Absent(_) => None,
+        Default::Text(text) => Some(json!(text)),
+        Default::Integer(number) => Some(json!(number)),
+        Default::Bool(truth) => Some(json!(truth)),
+    };
+    if let Value::Object(fields) = &mut value {
+        fields.insert("description".to_owned(), json!(key.doc));
+        if let Some(default) = default {
+            fields.insert("default".to_owned(), default);
+        }
+    }
+    value
+}
+
+fn kind(kind: &'static Kind) -> Value {
+    match kind {
+        Kind::Text(TextRule::Empty) => json!({ "type": "string" }),
+        Kind::Text(TextRule::Any | TextRule::TopicFilter) | Kind::Secret => {
+            json!({ "type": "string", "minLength": 1 })
+        }
+        Kind::Text(TextRule::Name) => {
+            or_reference(&json!({ "type": "string", "pattern": name_pattern() }))
+        }
+        Kind::Text(TextRule::Region) => {
+            or_reference(&json!({ "type": "string", "pattern": "^[a-z0-9-]+$" }))
+        }
+        Kind::Text(TextRule::Glob) | Kind::Path => {
+            or_reference(&json!({ "type": "string", "pattern": "^/" }))
+        }
+        Kind::Bool => json!({ "type": "boolean" }),
+        Kind::Integer(range) => {
+            json!({ "type": "integer", "minimum": range.min, "maximum": range.max })
+        }
+        Kind::Size(range) => json!({ "anyOf": [
+            { "$ref": "#/$defs/size" },
+            { "type": "integer", "minimum": range.min, "maximum": range.max },
+            { "$ref": "#/$defs/reference" },
+        ] }),
+        Kind::Duration(_) => or_reference(&json!({ "$ref": "#/$defs/duration" })),
+        Kind::Words(words) => or_reference(&json!({ "enum": words })),
+        Kind::Address => or_reference(&json!({ "type": "string", "pattern": ":[0-9]+$" })),
+        Kind::Listen(schemes) => {
+            let pattern = format!("^({})://.+:[0-9]+$", schemes.join("|"));
+            or_reference(&json!({ "type": "string", "pattern": pattern }))
+        }
+        Kind::Url(rule) => {
+            let pattern = format!("^({})://.+", rule.schemes.join("|"));
+            or_reference(&json!({ "type": "string", "pattern": pattern }))
+        }
+        Kind::List(each) => json!({ "type": "array", "items": self::kind(each), "minItems": 1 }),
+        Kind::Map(each) => json!({ "type": "object", "additionalProperties": self::kind(each) }),
+        Kind::Json => json!({}),
+        Kind::Table(section) => self::section(section, None),
+    }
+}
+
+fn name_pattern() -> String {
+    format!("^[A-Za-z0-9_-][A-Za-z0-9._-]{{0,{}}}$", NAME_LEN_MAX - 1)
+}
+
+fn or_reference(kind: &Value) -> Value {
+    json!({ "anyOf": [kind, { "$ref": "#/$defs/reference" }] })
+}

@@ -1,0 +1,307 @@
+//! Configurations as users write them, right and wrong.
+
+mod mistakes;
+mod table;
+
+use std::time::Duration;
+
+use super::*;
+
+const MINIMAL: &str = "
+[sources.app]
+type = \"file\"
+paths = [\"/var/log/app/*.log\"]
+
+[destinations.out]
+type = \"http\"
+url = \"https://collector.example/ingest\"
+";
+
+/// One configuration with everything.
+const LARGE: &str = include_str!("testdata/large.toml");
+
+fn resolve(reference: Reference<'_>) -> Result<String, String> {
+    match reference {
+        Reference::Variable("HOSTNAME") => Ok("gateway-7".to_owned()),
+        Reference::Variable("STREAM") => Ok("plant-telemetry".to_owned()),
+        Reference::Variable(name) => Err(format!("environment variable {name} is not set")),
+        Reference::File("/etc/hydrant/password") => Ok("hunter2\n".to_owned()),
+        Reference::File(path) => Err(format!("{path} cannot be read")),
+        Reference::Credential("token") => Ok("t0ken\n".to_owned()),
+        Reference::Credential(name) => Err(format!("there is no credential {name}")),
+    }
+}
+
+fn load_files(files: &[(&str, &str)]) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
+    let files: Vec<SourceText> = files
+        .iter()
+        .map(|(name, text)| SourceText::new(*name, *text))
+        .collect();
+    load(&files, &Environment::new(&resolve))
+}
+
+fn good(text: &str) -> Config {
+    let result = load_files(&[("h.toml", text)]);
+    assert_eq!(shown(&result), [""; 0], "{text}");
+    result.unwrap().0
+}
+
+fn shown(result: &Result<(Config, Vec<Problem>), Vec<Problem>>) -> Vec<String> {
+    let (Ok((_, problems)) | Err(problems)) = result;
+    problems.iter().map(Problem::to_string).collect()
+}
+
+/// `text` has exactly these problems.
+fn check(text: &str, expected: &[&str]) {
+    let result = load_files(&[("h.toml", text)]);
+    assert_eq!(shown(&result), expected, "{text}");
+    let refused = expected
+        .iter()
+        .any(|problem| !problem.contains(": warning: "));
+    assert_eq!(result.is_err(), refused, "{text}");
+}
+
+#[test]
+fn the_smallest_configuration_has_the_defaults() {
+    let config = good(MINIMAL);
+    assert_eq!(config.agent.id, "gateway-7");
+    assert_eq!(config.agent.state_dir.to_str(), Some("/var/lib/hydrant"));
+    assert_eq!(config.agent.metrics_listen, None);
+    assert_eq!(config.buffer.size, ByteSize::bytes(512 << 20));
+    assert_eq!(config.buffer.when_full, WhenFull::EvictOldest);
+    assert_eq!(config.buffer.sync_delay_max, Duration::from_secs(1));
+    let SourceKind::File(file) = &config.sources["app"].kind else {
+        panic!()
+    };
+    assert_eq!(file.paths, ["/var/log/app/*.log"]);
+    assert_eq!(file.start_at, StartAt::Beginning);
+    let out = &config.destinations["out"];
+    let DestinationKind::Http(http) = &out.kind else {
+        panic!()
+    };
+    assert_eq!(http.url, "https://collector.example/ingest");
+    assert_eq!(http.auth, HttpAuth::None);
+    assert_eq!(out.from, None);
+    assert_eq!(out.batch.age_max, Duration::from_secs(10));
+    assert_eq!(out.retry.give_up_after, None);
+    assert_eq!(
+        out.dead_letter.path.to_str(),
+        Some("/var/lib/hydrant/dead-letter/out")
+    );
+}
+
+#[test]
+fn a_large_configuration_means_what_it_says() {
+    let config = good(LARGE);
+    let SourceKind::Mqtt(mqtt) = &config.sources["sensors"].kind else {
+        panic!()
+    };
+    assert_eq!((mqtt.host.as_str(), mqtt.port), ("broker.plant", 8883));
+    assert_eq!(mqtt.client_id, "hydrant-plant-7-sensors");
+    assert_eq!(mqtt.password, Some(Secret::new("hunter2")));
+    assert_eq!(mqtt.version, MqttVersion::V5);
+    assert!(mqtt.tls.as_ref().unwrap().key_file.is_some());
+    let app = &config.sources["app"];
+    let names: Vec<&str> = app.transforms.iter().map(|t| t.name.as_str()).collect();
+    assert_eq!(names, ["fields", "trim"]);
+    let SourceKind::Syslog(syslog) = &config.sources["network"].kind else {
+        panic!()
+    };
+    assert_eq!(syslog.listen.len(), 2);
+    let lake = &config.destinations["lake"];
+    assert_eq!(
+        lake.from.as_deref(),
+        Some(&["sensors".to_owned(), "devices".to_owned()][..])
+    );
+    assert_eq!(lake.compression, Compression::Gzip);
+    let DestinationKind::Firehose(firehose) = &lake.kind else {
+        panic!()
+    };
+    assert_eq!(firehose.stream, "plant-telemetry");
+    assert_eq!(
+        firehose.packing,
+        Packing::Lines {
+            hint: ByteSize::bytes(512 << 10)
+        }
+    );
+    let DestinationKind::Http(http) = &config.destinations["audit"].kind else {
+        panic!()
+    };
+    assert_eq!(http.auth, HttpAuth::Bearer(Secret::new("t0ken")));
+    assert!(!format!("{config:?}").contains("hunter2"));
+    assert!(!format!("{config:?}").contains("t0ken"));
+}
+
+#[test]
+fn six_mistakes_are_reported_at_once() {
+    let text = "[buffer]
+sise = \"64MiB\"
+
+[sources.app]
+type = \"file\"
+paths = \"/var/log/app.log\"
+transforms = [\"trimm\"]
+
+[transforms.trim]
+type = \"filter\"
+keep = 'level != \"debug\"'
+
+[destinations.lake]
+type = \"firehose\"
+stream = \"plant\"
+region = \"eu-west-1\"
+batch = { bytes_max = \"8MiB\", age_max = \"20m\" }
+from = [\"ap\"]
+";
+    check(
+        text,
+        &[
+            "h.toml:2: buffer.sise: unknown key; did you mean size?",
+            "h.toml:6: sources.app.paths: \"/var/log/app.log\" is not a list; \
+             write it in brackets: [...]",
+            "h.toml:7: sources.app.transforms: there is no transform \"trimm\"; \
+             did you mean \"trim\"?",
+            "h.toml:17: destinations.lake.batch.bytes_max: 8 MiB is more than Firehose takes in \
+             one call; write \"4MB\" or less",
+            "h.toml:17: destinations.lake.batch.age_max: 20m is too much; \
+             write \"15m\" or less",
+            "h.toml:18: destinations.lake.from: there is no source \"ap\"; did you mean \"app\"?",
+        ],
+    );
+}
+
+#[test]
+fn what_is_not_toml_is_reported_for_every_file() {
+    let result = load_files(&[
+        ("a.toml", "[sources.app\ntype = \"file\"\n"),
+        ("b.toml", "[agent]\nid = plant\n"),
+        ("c.toml", "[agent]\nid = \"a\"\nid = \"b\"\n"),
+    ]);
+    let lines = shown(&result);
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert!(lines[0].starts_with("a.toml:1: "), "{lines:?}");
+    assert!(
+        lines[1].starts_with("b.toml:2: string values must be quoted"),
+        "{lines:?}"
+    );
+    assert_eq!(lines[2], "c.toml:3: id is written twice");
+}
+
+#[test]
+fn drop_ins_merge_by_key() {
+    let main = "[agent]\nid = \"a\"\n[sources.app]\ntype = \"file\"\npaths = [\"/a\", \"/b\"]\n\
+        [destinations.out]\ntype = \"http\"\nurl = \"https://${MISSING}/\"\n\
+        batch = { age_max = \"5s\" }\n";
+    let drop_in = "[agent]\nid = \"b\"\n[sources.app]\npaths = [\"/c\"]\n\
+        [destinations.out]\nurl = \"https://c.example/\"\nbatch.count_max = 7\n";
+    let (config, _) = load_files(&[("h.toml", main), ("d/10.toml", drop_in)]).unwrap();
+    assert_eq!(config.agent.id, "b");
+    let SourceKind::File(file) = &config.sources["app"].kind else {
+        panic!()
+    };
+    assert_eq!(file.paths, ["/c"]);
+    let batch = &config.destinations["out"].batch;
+    assert_eq!(
+        (batch.count_max, batch.age_max),
+        (7, Duration::from_secs(5))
+    );
+
+    let broken = load_files(&[
+        ("h.toml", main),
+        ("d/10.toml", "[sources.app]\nstart = 1\n"),
+    ]);
+    assert_eq!(
+        shown(&broken),
+        [
+            "h.toml:8: destinations.out.url: environment variable MISSING is not set; \
+             set it, or write ${MISSING:-default}",
+            "d/10.toml:2: sources.app.start: unknown key; did you mean start_at?",
+        ]
+    );
+}
+
+#[test]
+fn nothing_written_is_told_what_to_write() {
+    let result = load_files(&[("h.toml", "")]);
+    let lines = shown(&result);
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(
+        lines[0].starts_with("h.toml: sources: there is no source; add one"),
+        "{lines:?}"
+    );
+    assert!(
+        lines[1].starts_with("h.toml: destinations: there is no destination"),
+        "{lines:?}"
+    );
+}
+
+/// The fuzz target's work on a stable compiler: whatever is written, loading answers.
+#[test]
+fn rubbish_never_panics() {
+    const PIECES: [&str; 22] = [
+        "[",
+        "]",
+        "=",
+        "\"",
+        "'",
+        "\n",
+        ".",
+        "{",
+        "}",
+        "-1",
+        "9999999999999999999999",
+        "${",
+        "${A}",
+        "type",
+        "true",
+        "1e400",
+        "\u{0}",
+        "\u{fc}",
+        "[[",
+        "''",
+        "#",
+        "1979-05-27",
+    ];
+    let seed = std::env::var_os("CONFIG_SEED").and_then(|seed| seed.to_str()?.parse().ok());
+    let mut state: u64 = seed.unwrap_or(0x5EED);
+    println!("CONFIG_SEED={state}");
+    let mut random = move |below: usize| {
+        const FACTOR: u64 = 6_364_136_223_846_793_005;
+        state = state
+            .wrapping_mul(FACTOR)
+            .wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 40).unwrap() % below
+    };
+    let (mut accepted, mut refused) = (0, 0);
+    for round in 0..400 {
+        let mut text: Vec<char> = if round % 8 == 0 { "" } else { LARGE }.chars().collect();
+        for _ in 0..=random(4) {
+            let at = random(text.len() + 1);
+            let until = text.len().min(at + random(3));
+            let piece = if until == at {
+                PIECES[random(PIECES.len())]
+            } else {
+                ""
+            };
+            text.splice(at..until, piece.chars());
+        }
+        let text: String = text.into_iter().collect();
+        match load_files(&[("h.toml", MINIMAL), ("d.toml", &text)]) {
+            Ok(_) => accepted += 1,
+            Err(problems) => {
+                assert!(
+                    problems.iter().any(|p| p.severity == Severity::Error),
+                    "{text}"
+                );
+                assert!(
+                    problems
+                        .iter()
+                        .all(|p| !p.message.contains("fault of Hydrant")),
+                    "{text}"
+                );
+                refused += 1;
+            }
+        }
+    }
+    assert!(accepted > 20 && refused > 100, "{accepted} {refused}");
+}

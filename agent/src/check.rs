@@ -1,0 +1,191 @@
+//! `hydrant check`: what would run, or everything that is wrong.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use pipeline::config::{
+    BatchConfig, Config, DestinationConfig, DestinationKind, DurationText, Problem, Severity,
+    SourceConfig, SourceKind, SyslogListen, WhenFull,
+};
+
+use crate::{EXIT_USAGE, config_files, fail, print};
+
+/// Checks the configuration at `path` with the code of `hydrant run`.
+pub(crate) fn run(path: &Path) -> ExitCode {
+    match config_files::load(path) {
+        Ok((config, warnings)) => print(&summary(&config, &warnings)),
+        Err(problems) => fail(&report(&problems), EXIT_USAGE),
+    }
+}
+
+/// Every problem on a line of its own, and how many there are.
+pub(crate) fn report(problems: &[Problem]) -> String {
+    let errors = problems
+        .iter()
+        .filter(|problem| problem.severity == Severity::Error)
+        .count();
+    format!("{}{} found", lines(problems), counted(errors, "error"))
+}
+
+/// What would run, after the warnings.
+fn summary(config: &Config, warnings: &[Problem]) -> String {
+    let total = format!(
+        "OK: {}, {}; ring {} in {} ({})\n",
+        counted(config.sources.len(), "source"),
+        counted(config.destinations.len(), "destination"),
+        config.buffer.size,
+        config.agent.state_dir.display(),
+        match config.buffer.when_full {
+            WhenFull::EvictOldest => "when it is full, the oldest records make room",
+            WhenFull::Block => "when it is full, sources wait",
+        },
+    );
+    let sources = config.sources.iter().map(|(name, source)| {
+        let described = describe_source(source);
+        format!("  source {name}: {described}\n")
+    });
+    let destinations = config.destinations.iter().map(|(name, destination)| {
+        let described = describe_destination(destination);
+        format!("  destination {name}: {described}\n")
+    });
+    let components: Vec<String> = sources.chain(destinations).collect();
+    lines(warnings) + &total + &components.concat()
+}
+
+fn lines(problems: &[Problem]) -> String {
+    problems
+        .iter()
+        .flat_map(|problem| [problem.to_string(), "\n".to_owned()])
+        .collect()
+}
+
+/// `1 source`, `2 sources`.
+fn counted(count: usize, singular: &str) -> String {
+    match count {
+        1 => format!("1 {singular}"),
+        _ => format!("{count} {singular}s"),
+    }
+}
+
+fn describe_source(source: &SourceConfig) -> String {
+    let kind = match &source.kind {
+        SourceKind::Mqtt(mqtt) => {
+            let tls = if mqtt.tls.is_some() { " with TLS" } else { "" };
+            let topics = mqtt.topics.join(", ");
+            format!("subscribes to {topics} at {}:{}{tls}", mqtt.host, mqtt.port)
+        }
+        SourceKind::MqttListener(listener) => {
+            format!("takes MQTT from devices at {}", listener.listen)
+        }
+        SourceKind::File(file) => format!("follows {}", file.paths.join(", ")),
+        SourceKind::Syslog(syslog) => {
+            let places: Vec<String> = syslog
+                .listen
+                .iter()
+                .map(|listen| match listen {
+                    SyslogListen::Udp(address) => format!("udp {address}"),
+                    SyslogListen::Tcp(address) => format!("tcp {address}"),
+                })
+                .collect();
+            format!("takes syslog at {}", places.join(", "))
+        }
+    };
+    let transforms = source
+        .transforms
+        .iter()
+        .map(|transform| transform.name.as_str());
+    kind + &through(transforms)
+}
+
+fn describe_destination(destination: &DestinationConfig) -> String {
+    let kind = match &destination.kind {
+        DestinationKind::Firehose(firehose) => {
+            format!("Firehose stream {} in {}", firehose.stream, firehose.region)
+        }
+        DestinationKind::Http(http) => origin(&http.url).to_owned(),
+        DestinationKind::Directory(directory) => {
+            format!(
+                "files in {}, at most {}",
+                directory.path.display(),
+                directory.bytes_max
+            )
+        }
+    };
+    let from = match &destination.from {
+        None => "every source".to_owned(),
+        Some(names) => names.join(", "),
+    };
+    let BatchConfig {
+        bytes_max,
+        count_max,
+        age_max,
+    } = &destination.batch;
+    let age_max = DurationText(*age_max);
+    let transforms = destination
+        .transforms
+        .iter()
+        .map(|transform| transform.name.as_str());
+    format!(
+        "{kind}; from {from}{}; a batch is {bytes_max}, {count_max} records or {age_max}",
+        through(transforms)
+    )
+}
+
+/// Scheme and host of `url`; what follows them may be a secret.
+fn origin(url: &str) -> &str {
+    let host = url.find("://").map_or(0, |at| at + 3);
+    let end = url.get(host..).and_then(|rest| rest.find(['/', '?', '#']));
+    end.and_then(|end| url.get(..host + end)).unwrap_or(url)
+}
+
+fn through<'a>(transforms: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = transforms.collect();
+    if names.is_empty() {
+        String::new()
+    } else {
+        format!(" through {}", names.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_has_no_path() {
+        for (url, expected) in [
+            ("https://c.example/hook/secret?x=1", "https://c.example"),
+            ("https://c.example:8443", "https://c.example:8443"),
+            ("http://[::1]:80?token=secret", "http://[::1]:80"),
+        ] {
+            assert_eq!(origin(url), expected);
+        }
+    }
+
+    #[test]
+    fn a_summary_says_what_would_run() {
+        let text = pipeline::config::SourceText::new(
+            "h.toml",
+            "[agent]\nid = \"a\"\n[sources.app]\ntype = \"file\"\npaths = [\"/a\"]\n\
+             transforms = [\"few\"]\n[transforms.few]\ntype = \"sample\"\none_in = 2\n\
+             [destinations.out]\ntype = \"http\"\nurl = \"https://c.example/secret\"\n",
+        );
+        let environment = pipeline::config::Environment::empty();
+        let (config, warnings) = pipeline::config::load(&[text], &environment).unwrap();
+        assert_eq!(
+            summary(&config, &warnings),
+            "OK: 1 source, 1 destination; ring 512 MiB in /var/lib/hydrant \
+             (when it is full, the oldest records make room)\n  \
+             source app: follows /a through few\n  \
+             destination out: https://c.example; from every source; \
+             a batch is 1 MB, 10000 records or 10s\n"
+        );
+    }
+
+    #[test]
+    fn a_report_counts_its_errors() {
+        let problems = [Problem::of_file("h.toml", "is not UTF-8")];
+        let expected = "h.toml: is not UTF-8\n1 error found";
+        assert_eq!(report(&problems), expected);
+    }
+}
