@@ -73,8 +73,8 @@ impl Transforms {
         self.0.is_empty()
     }
 
-    /// Applies all of them. `seed` tells apart records that look the same, for sampling: the seq
-    /// where there is one, so that a repeat decides the same, else 0.
+    /// Applies all of them. `seed` tells apart records that look the same, for sampling; a
+    /// destination gives the seq, so that a repeat decides the same.
     pub fn apply(&self, mut record: Record, seed: u64) -> Outcome {
         for transform in &self.0 {
             if !transform.apply(&mut record, seed) {
