@@ -6,8 +6,9 @@
 //! counted that is not committed in the same step, so that a crash counts nothing twice.
 //!
 //! The driver asks [`Delivery::poll`] what to do, does it, and reports with a `handle_*`. Polling
-//! changes nothing: whatever failed on the driver's side is simply asked for again. After a crash
-//! the same plan and position lead to the same pieces, and so to the same batch ids.
+//! changes nothing: whatever failed on the driver's side is simply asked for again. Where batches
+//! have ids the position moves with whole plans only, and a piece splits in halves whatever is in
+//! it: after a crash the same plan leads to the same batches with the same ids.
 
 mod piece;
 
@@ -21,7 +22,7 @@ use crate::destination::{Refusal, Retry, RetryClass, SeqRange, Unit, UnitVerdict
 use crate::retry::{Backoff, BackoffError};
 use crate::time::Monotonic;
 
-use piece::{Piece, State, remaining};
+use piece::{Piece, State};
 
 /// What the driver is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,12 +76,12 @@ pub struct Trouble {
     pub failures: u32,
 }
 
-/// What is left of a plan after a crash.
+/// What is sent again after a crash in the middle of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remainder {
-    /// The halves it had been split into: ids of batches repeat.
+    /// The plan, split into the same halves: the destination knows batches by their ids.
     Halves,
-    /// One piece: the destination knows no ids.
+    /// Whatever has not ended, as a whole: the destination knows no ids.
     Whole,
 }
 
@@ -182,6 +183,9 @@ impl Delivery {
 
     /// Takes the next plan, or the one that was under way before a crash.
     ///
+    /// What [`Delivery::poll_commit`] said before is durable before the plan or with it, so that
+    /// a plan begins at the position after a crash as well.
+    ///
     /// # Panics
     ///
     /// When a plan is under way, or when this one ends before the position.
@@ -192,15 +196,10 @@ impl Delivery {
         if self.commit.committed < plan.first {
             self.advance(plan.first);
         }
-        let ranges = match self.remainder {
-            Remainder::Halves => remaining(plan, self.commit.committed),
-            Remainder::Whole => vec![SeqRange::new(self.commit.committed, plan.end)],
-        };
-        self.pieces = ranges
-            .into_iter()
-            .filter(|range| !range.is_empty())
-            .map(Piece::unencoded)
-            .collect();
+        let left = SeqRange::new(self.commit.committed, plan.end);
+        if !left.is_empty() {
+            self.pieces.push_back(Piece::unencoded(left));
+        }
         self.failing_since = None;
     }
 
@@ -220,25 +219,34 @@ impl Delivery {
 
     /// Takes the units that the range of the last [`Action::Encode`] was encoded to.
     ///
+    /// They may end before the range does, if it did not fit; the rest is asked for later.
+    ///
     /// # Panics
     ///
-    /// When they are not exactly that range, without a gap.
+    /// When they do not follow each other from the beginning of the range, or end behind it.
     pub fn handle_encoded(&mut self, units: &[Unit]) {
         let todo = |piece: &Piece| matches!(piece.state, State::Unencoded);
         let Some(at) = self.pieces.iter().position(todo) else {
             return;
         };
-        let Some(piece) = self.pieces.remove(at) else {
+        let Some(whole) = self.pieces.remove(at) else {
             return;
         };
-        let mut first = piece.range.first;
+        let mut rest = whole.range;
+        let mut next = at;
         for (number, unit) in units.iter().enumerate() {
-            assert!(unit.range.first == first, "units follow each other");
-            first = unit.range.end;
-            let piece = Piece::encoded(number, unit);
-            self.pieces.insert(at.saturating_add(number), piece);
+            assert!(unit.range.first == rest.first, "units follow each other");
+            assert!(
+                !unit.range.is_empty() && unit.range.end <= rest.end,
+                "units lie in the range"
+            );
+            rest.first = unit.range.end;
+            self.pieces.insert(next, Piece::encoded(number, unit));
+            next = next.saturating_add(1);
         }
-        assert!(piece.range.end == first, "units cover the range");
+        if !rest.is_empty() {
+            self.pieces.insert(next, Piece::unencoded(rest));
+        }
         self.group_max = usize::MAX;
         self.settle();
     }
@@ -275,19 +283,6 @@ impl Delivery {
             if dead.range.contains(piece.range.first) {
                 piece.bury();
             }
-        }
-        self.settle();
-    }
-
-    /// The ring evicted everything before `end`, and counted it.
-    ///
-    /// To be told before a plan's range is read, not between sending and the verdict.
-    pub fn handle_evicted(&mut self, end: Seq) {
-        for piece in &mut self.pieces {
-            piece.evict(end);
-        }
-        if self.pieces.is_empty() && self.commit.committed < end {
-            self.advance(end);
         }
         self.settle();
     }
@@ -444,8 +439,12 @@ impl Delivery {
         })
     }
 
-    /// Moves the position over the finished pieces in front.
+    /// Moves the position over the finished pieces in front, or over the finished plan.
     fn settle(&mut self) {
+        let done = |piece: &Piece| matches!(piece.state, State::Done(_));
+        if self.remainder == Remainder::Halves && !self.pieces.iter().all(done) {
+            return;
+        }
         while let Some(piece) = self.pieces.front()
             && let State::Done(done) = piece.state
         {

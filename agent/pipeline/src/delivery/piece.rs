@@ -1,7 +1,5 @@
 //! A piece of a plan: what is left, what was decided.
 
-use diskring::Seq;
-
 use crate::destination::{Refusal, SeqRange, Unit, UnitFate};
 
 /// Entries that end together.
@@ -109,19 +107,6 @@ impl Piece {
         }
     }
 
-    /// Gives up what lies before `end`.
-    pub(super) fn evict(&mut self, end: Seq) {
-        if matches!(self.state, State::Done(_)) || end <= self.range.first {
-            return;
-        }
-        if self.range.end <= end {
-            self.state = State::Done(Done::default());
-        } else {
-            // How many of its records are left is known once it is encoded again.
-            *self = Self::unencoded(self.range);
-        }
-    }
-
     fn finish(&mut self, accepted: u32, rejected: u32) {
         self.state = State::Done(Done {
             accepted: u64::from(accepted),
@@ -129,26 +114,4 @@ impl Piece {
             filtered: u64::from(self.filtered),
         });
     }
-}
-
-/// What is left of `plan` at `committed`, in the halves that a delivery before a crash had.
-///
-/// A position inside a range means that the range had been split, for a piece is committed whole.
-pub(super) fn remaining(plan: SeqRange, committed: Seq) -> Vec<SeqRange> {
-    let mut left = Vec::new();
-    let mut range = plan;
-    while range.first < committed && committed < range.end {
-        let Some((first, second)) = range.halves() else {
-            break;
-        };
-        if committed < second.first {
-            left.push(second);
-            range = first;
-        } else {
-            range = second;
-        }
-    }
-    left.push(SeqRange::new(range.first.max(committed), range.end));
-    left.reverse();
-    left
 }

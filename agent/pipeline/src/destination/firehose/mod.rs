@@ -134,7 +134,11 @@ impl Firehose {
         if let Ok(response) = result {
             self.skew.learn(response);
         }
-        answer::interpret(count, result, answer::Clocks::new(signed_with, self.skew))
+        let clocks = answer::Clocks {
+            signed_with,
+            learned: self.skew,
+        };
+        answer::interpret(count, result, clocks)
     }
 }
 
