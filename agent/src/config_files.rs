@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use pipeline::config::{Config, Environment, Problem, Reference, SourceText};
+use pipeline::config::{Config, Environment, Problem, Reference, SourceKind, SourceText};
 
 /// The folder of drop-ins, beside the main file.
 const DROP_IN_FOLDER: &str = "hydrant.d";
@@ -39,7 +39,33 @@ pub(crate) fn load(path: &Path) -> Result<(Config, Vec<Problem>), Vec<Problem>> 
     if !problems.is_empty() {
         return Err(problems);
     }
-    pipeline::config::load(&texts, &Environment::new(&resolve))
+    let (config, warnings) = pipeline::config::load(&texts, &Environment::new(&resolve))?;
+    let problems = wildcard_problems(&path.display().to_string(), &config);
+    if problems.is_empty() {
+        Ok((config, warnings))
+    } else {
+        Err(problems)
+    }
+}
+
+/// Paths with wildcards that cannot be read; only the agent knows the language of wildcards.
+fn wildcard_problems(file: &str, config: &Config) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (name, source) in &config.sources {
+        let SourceKind::File(files) = &source.kind else {
+            continue;
+        };
+        for error in files
+            .paths
+            .iter()
+            .filter_map(|path| globset::Glob::new(path).err())
+        {
+            let mut problem = Problem::of_file(file, error.to_string());
+            problem.path = format!("sources.{name}.paths");
+            problems.push(problem);
+        }
+    }
+    problems
 }
 
 /// The drop-ins beside `path` in the order of their names; none when there is no such folder.
@@ -253,6 +279,19 @@ mod tests {
         assert!(
             shown[2].ends_with("20.toml: cannot be read: it is not a file"),
             "{shown:?}"
+        );
+    }
+
+    #[test]
+    fn wildcards_must_be_readable() {
+        let folder = Folder::new("wildcards");
+        let text = MAIN.replace("\"/a\"", "\"/a/[\", \"/b/*.log\", \"/c/{x\"");
+        let problems = load(&folder.write("hydrant.toml", text.as_bytes())).unwrap_err();
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(
+            problems
+                .iter()
+                .all(|problem| problem.path == "sources.app.paths")
         );
     }
 

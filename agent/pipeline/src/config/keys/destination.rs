@@ -233,7 +233,7 @@ static DIRECTORY: Section = Section {
             },
             Key {
                 name: "bytes_max",
-                kind: Kind::Size(range(MIB, 1024 * GIB)),
+                kind: Kind::Size(range(4 * KIB, 1024 * GIB)),
                 default: Default::Text("1GiB"),
                 doc: "Size of the folder. The oldest files make room.",
             },
@@ -267,19 +267,19 @@ static RETRY: Section = Section {
         },
         Key {
             name: "max",
-            kind: Kind::Duration(range(100, DAY)),
+            kind: Kind::Duration(range(10, DAY)),
             default: Default::Text("5m"),
             doc: "No wait is longer than this.",
         },
         Key {
             name: "give_up_after",
-            kind: Kind::Duration(range(MINUTE, 365 * DAY)),
+            kind: Kind::Duration(range(SECOND, 365 * DAY)),
             default: Default::Absent("never"),
             doc: "After so long a batch goes to the dead letter.",
         },
         Key {
             name: "timeout",
-            kind: Kind::Duration(range(SECOND, 15 * MINUTE)),
+            kind: Kind::Duration(range(100, 15 * MINUTE)),
             default: Default::Text("30s"),
             doc: "How long one request may take.",
         },
@@ -297,7 +297,7 @@ static DEAD_LETTER: Section = Section {
         },
         Key {
             name: "bytes_max",
-            kind: Kind::Size(range(64 * KIB, 64 * GIB)),
+            kind: Kind::Size(range(4 * KIB, 64 * GIB)),
             default: Default::Text("16MiB"),
             doc: "Size of the folder. The oldest files make room.",
         },

@@ -1,8 +1,8 @@
 //! `[sources.NAME]`.
 
 use super::{
-    DAY, Default, Family, HOUR, KIB, Key, Kind, MIB, MINUTE, Range, SECOND, Section, TextRule,
-    UrlRule, range,
+    DAY, Default, Family, HOUR, KIB, Key, Kind, MIB, Range, SECOND, Section, TextRule, UrlRule,
+    range,
 };
 
 /// `[sources.NAME]`.
@@ -74,7 +74,7 @@ static MQTT_KEYS: &[Key] = &[
     Key {
         name: "keep_alive",
         kind: Kind::Duration(Range {
-            min: 5 * SECOND,
+            min: SECOND,
             max: 65_535 * SECOND,
             why: "MQTT can say",
         }),
@@ -131,7 +131,7 @@ static MQTT_LISTENER: Section = Section {
             PACKET_BYTES_MAX,
             Key {
                 name: "idle_max",
-                kind: Kind::Duration(range(10 * SECOND, DAY)),
+                kind: Kind::Duration(range(SECOND, DAY)),
                 default: Default::Text("5m"),
                 doc: "A device without keep-alive that is silent for so long is disconnected.",
             },
@@ -204,7 +204,7 @@ static SYSLOG: Section = Section {
             },
             Key {
                 name: "idle_max",
-                kind: Kind::Duration(range(MINUTE, 7 * DAY)),
+                kind: Kind::Duration(range(SECOND, 7 * DAY)),
                 default: Default::Text("10m"),
                 doc: "A TCP sender that is silent for so long is disconnected.",
             },

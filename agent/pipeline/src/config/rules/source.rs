@@ -1,7 +1,13 @@
 //! Rules of sources.
 
+use std::collections::BTreeMap;
+
+use crate::decode::syslog::SyslogZone;
+
 use super::super::Parts;
 use super::super::problem::Problems;
+use super::super::settings::Settings;
+use super::super::tree::quoted;
 use super::{is_loopback, needs, of_kind, tls};
 
 /// Reports what is wrong between the keys of a source.
@@ -20,6 +26,10 @@ pub(super) fn check(parts: &Parts, problems: &mut Problems) {
             problems.warning(at, &settings.path_of("url"), message, Some(suggestion));
         }
     }
+    sessions(parts, problems);
+    for (_, settings) in of_kind(&parts.sources, "syslog") {
+        zone(settings, problems);
+    }
     for (_, settings) in of_kind(&parts.sources, "mqtt_listener") {
         needs(settings, "password", "username", problems);
         needs(settings, "username", "password", problems);
@@ -32,5 +42,40 @@ pub(super) fn check(parts: &Parts, problems: &mut Problems) {
             let at = settings.place_of("listen");
             problems.warning(at, &settings.path_of("listen"), message, Some(suggestion));
         }
+    }
+}
+
+/// Two clients with one id throw each other out at the broker, again and again.
+fn sessions(parts: &Parts, problems: &mut Problems) {
+    let mut owners = BTreeMap::new();
+    for (_, settings) in of_kind(&parts.sources, "mqtt") {
+        let (Some(url), Some(id)) = (settings.url("url"), settings.text("client_id")) else {
+            continue;
+        };
+        let host = url.host.to_ascii_lowercase();
+        if let Some(owner) = owners.insert((host, url.port, id), &settings.path) {
+            let message = format!("is the client_id of {owner} at the same broker");
+            let suggestion = "write another, or leave it out".to_owned();
+            let at = settings.place_of("client_id");
+            problems.error(
+                at,
+                &settings.path_of("client_id"),
+                message,
+                Some(suggestion),
+            );
+        }
+    }
+}
+
+/// A warning only: a machine that lost its time zones must still collect.
+fn zone(settings: &Settings, problems: &mut Problems) {
+    let Some(name) = settings.text("timezone") else {
+        return;
+    };
+    if SyslogZone::new(Some(name)).is_err() {
+        let message = format!("this machine does not know the time zone {}", quoted(name));
+        let suggestion = "write one like \"Europe/Berlin\", or install tzdata".to_owned();
+        let at = settings.place_of("timezone");
+        problems.warning(at, &settings.path_of("timezone"), message, Some(suggestion));
     }
 }

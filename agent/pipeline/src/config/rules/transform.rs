@@ -37,7 +37,7 @@ pub(super) fn check(parts: &Parts, problems: &mut Problems) {
             continue;
         };
         let settings = &component.settings;
-        let key = ["keep", "pattern", "patterns"]
+        let key = ["keep", "pattern", "patterns", "fields", "field", "into"]
             .into_iter()
             .find(|key| settings.get(key).is_some());
         let (at, path) = match key {

@@ -122,6 +122,17 @@ fn one_mistake_each_in_sources() {
 
 #[test]
 fn one_mistake_each_in_listeners_and_files() {
+    let session = "type = \"mqtt\"\nurl = \"mqtt://b\"\ntopics = [\"a\"]\nclient_id = \"c\"\n";
+    check_one(
+        &format!("[sources.x]\n{session}[sources.y]\n{session}"),
+        "10 sources.y.client_id: is the client_id of sources.x at the same broker; \
+         write another, or leave it out",
+    );
+    check_one(
+        "[sources.x]\ntype = \"syslog\"\nlisten = [\"udp://127.0.0.1:1\"]\ntimezone = \"Mars/Base\"\n",
+        "4 warning: sources.x.timezone: this machine does not know the time zone \"Mars/Base\"; \
+         write one like \"Europe/Berlin\", or install tzdata",
+    );
     check_one(
         "[sources.x]\ntype = \"mqtt_listener\"\nlisten = \":1883\"\n",
         "3 sources.x.listen: \":1883\" is not an address with a port; write \"0.0.0.0:1883\" or \"127.0.0.1:1883\"",
