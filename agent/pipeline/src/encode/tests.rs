@@ -1,3 +1,5 @@
+//! Batches in every format and compression, through one table function each.
+
 use super::*;
 use crate::record::{Fields, Record, Value};
 use crate::stored;

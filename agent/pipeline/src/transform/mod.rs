@@ -25,6 +25,9 @@ use redact::Redact;
 /// A regular expression may not take more memory than this.
 const REGEX_BYTES_MAX: usize = 1 << 20;
 
+/// What it learns about its input may take this much more; beyond, it is matched slowly.
+const REGEX_CACHE_BYTES_MAX: usize = 512 << 10;
+
 /// Transforms, ready to be applied one after the other.
 #[derive(Debug, Default)]
 pub struct Transforms(Vec<Transform>);
@@ -252,12 +255,16 @@ fn compile_paths(texts: &[String]) -> Result<Vec<Path>, String> {
 fn compile_regex(pattern: &str) -> Result<Regex, String> {
     regex::RegexBuilder::new(pattern)
         .size_limit(REGEX_BYTES_MAX)
+        .dfa_size_limit(REGEX_CACHE_BYTES_MAX)
         .build()
         .map_err(|error| explain_regex(&error))
 }
 
 /// The reason in one line; the crate draws several with an arrow.
 fn explain_regex(error: &regex::Error) -> String {
+    if let regex::Error::CompiledTooBig(limit) = error {
+        return format!("the regular expression needs more than {limit} bytes; make it smaller");
+    }
     let text = error.to_string();
     let last = text.lines().last().unwrap_or_default();
     let reason = last.strip_prefix("error: ").unwrap_or(last);

@@ -2,7 +2,8 @@
 //!
 //! A pattern is looked for in the payload and in every text, number and name of the fields. Once
 //! something was hidden in a record whose payload is in its fields as well, the payload is gone:
-//! no format may show in one what was hidden in the other.
+//! no format may show in one what was hidden in the other. A pattern for a name together with its
+//! value (`password=\S+`) finds nothing in fields; it belongs before the payload is parsed.
 
 use std::fmt;
 
@@ -201,6 +202,7 @@ fn compile_bytes_regex(pattern: &str) -> Result<Regex, String> {
     compile_regex(pattern)?;
     regex::bytes::RegexBuilder::new(pattern)
         .size_limit(super::REGEX_BYTES_MAX)
+        .dfa_size_limit(super::REGEX_CACHE_BYTES_MAX)
         .build()
         .map_err(|error| explain_regex(&error))
 }
