@@ -4,9 +4,6 @@
 //! [`Subscriptions`] and [`Window`]. Nothing here waits for one thing only: while the store has
 //! no room nothing more is read, but acknowledgements and pings still go out.
 
-use std::future::{Future, pending};
-use std::io;
-use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -21,7 +18,7 @@ use super::packets::{read_suback, write_disconnect, write_ping_request, write_su
 use super::session::{Arrival, Session};
 use super::subscriptions::{Answer, Subscriptions};
 use super::window::Window;
-use super::{Io, Lost, ended};
+use super::{Io, Lost, Sending, deliver, ended, hand_over, handed_over};
 use crate::intake::{Closed, Intake, IntakeBatch, Shutdown};
 use crate::telemetry::SourceCount;
 
@@ -30,8 +27,6 @@ pub(super) const ALIASES_MAX: u16 = 64;
 
 /// How long receipts are waited for at the end.
 const FAREWELL_MAX: Duration = Duration::from_secs(1);
-
-type Sending = Pin<Box<dyn Future<Output = Result<(), Closed>> + Send>>;
 
 /// What outlives a connection.
 #[derive(Debug)]
@@ -97,7 +92,7 @@ impl<'a> Connection<'a> {
                 .instant(self.poll_timeout(sending.is_some()));
             tokio::select! {
                 receipts = self.intake.settled() => self.handle_settled(receipts),
-                sent = finished(&mut sending) => {
+                sent = handed_over(&mut sending) => {
                     sending = None;
                     sent.map_err(|Closed| Lost::StoreEnded)?;
                 }
@@ -129,13 +124,7 @@ impl<'a> Connection<'a> {
             self.handle_packet(&packet, &mut batch, &mut owed)?;
         }
         self.window.handle_arrivals(self.now(), owed);
-        match self.intake.try_send(batch) {
-            Ok(()) => Ok(None),
-            Err(refused) => {
-                let intake = self.intake.clone();
-                Ok(Some(Box::pin(async move { intake.send(refused.0).await })))
-            }
-        }
+        Ok(hand_over(self.intake, batch))
     }
 
     fn handle_packet(
@@ -327,23 +316,5 @@ impl<'a> Connection<'a> {
 
     fn now(&self) -> Monotonic {
         self.intake.clock().monotonic()
-    }
-}
-
-/// Writes all of `out` and pushes it through TLS. When cancelled, `out` holds what is left.
-async fn deliver(write: &mut WriteHalf<Box<dyn Io>>, out: &mut BytesMut) -> io::Result<()> {
-    while !out.is_empty() {
-        if write.write_buf(out).await? == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-    }
-    write.flush().await
-}
-
-/// Waits for a batch to be taken; for ever when there is none.
-async fn finished(sending: &mut Option<Sending>) -> Result<(), Closed> {
-    match sending {
-        Some(sending) => sending.await,
-        None => pending().await,
     }
 }

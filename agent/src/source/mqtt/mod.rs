@@ -8,24 +8,28 @@
 
 mod connection;
 mod inbox;
+pub(in crate::source) mod owed;
 pub(in crate::source) mod packets;
 mod session;
 mod subscriptions;
 pub(in crate::source) mod window;
 
 use std::fmt;
+use std::future::{Future, pending};
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use pipeline::config::MqttConfig;
 use pipeline::decode::mqtt::{Header, Malformed, PacketType};
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls_pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, WriteHalf};
 use tokio::net::TcpStream;
 
-use crate::intake::{Intake, Shutdown};
+use crate::intake::{Closed, Intake, IntakeBatch, Shutdown};
 use crate::telemetry::SourceCount;
 use crate::tls::{self, TlsError};
 use connection::{ALIASES_MAX, Connection, Kept};
@@ -52,6 +56,9 @@ const CONNACK_BYTES_MAX: usize = 64 * 1024;
 pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// A batch on its way to a store that had no room for it at once.
+pub(super) type Sending = Pin<Box<dyn Future<Output = Result<(), Closed>> + Send>>;
 
 /// Why a connection was not made or has ended.
 #[derive(Debug)]
@@ -183,6 +190,34 @@ pub(super) async fn ended(shutdown: &mut Shutdown) {
     drop(shutdown.wait_for(|ended| *ended).await);
 }
 
+/// Hands a batch over, or leaves it to be sent when there is room.
+pub(super) fn hand_over(intake: &Intake, batch: IntakeBatch) -> Option<Sending> {
+    let refused = intake.try_send(batch).err()?;
+    let intake = intake.clone();
+    Some(Box::pin(async move { intake.send(refused.0).await }))
+}
+
+/// Waits for a batch to be taken; for ever when there is none.
+pub(super) async fn handed_over(sending: &mut Option<Sending>) -> Result<(), Closed> {
+    match sending {
+        Some(sending) => sending.await,
+        None => pending().await,
+    }
+}
+
+/// Writes all of `out` and pushes it through TLS. When cancelled, `out` holds what is left.
+pub(super) async fn deliver(
+    write: &mut WriteHalf<Box<dyn Io>>,
+    out: &mut BytesMut,
+) -> io::Result<()> {
+    while !out.is_empty() {
+        if write.write_buf(out).await? == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+    }
+    write.flush().await
+}
+
 /// Serves an accepted connection and counts it while it lasts.
 async fn serve(
     config: &MqttConfig,
@@ -222,7 +257,7 @@ async fn rest(intake: &Intake, kept: &mut Kept, wait: Duration) {
     let settle = async {
         loop {
             for receipt in intake.settled().await {
-                let mut nobody = bytes::BytesMut::new();
+                let mut nobody = BytesMut::new();
                 kept.session.handle_settled(receipt, &mut nobody);
             }
         }

@@ -11,6 +11,7 @@ use bytes::BytesMut;
 use pipeline::config::{MqttVersion, Qos};
 use pipeline::receipt::Receipt;
 
+use super::owed::Owed;
 use super::packets::{AckKind, PACKET_ID_NOT_FOUND, write_ack};
 
 /// The session of one source.
@@ -40,13 +41,6 @@ pub(super) enum Arrival {
     Store(Option<Receipt>),
     /// It is stored or being stored already.
     Known,
-}
-
-/// QoS 1 or 2, which generation, which packet: how a receipt is recognized.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Owed {
-    PubAck { connection: u32, packet_id: u16 },
-    PubRec { session: u32, packet_id: u16 },
 }
 
 impl Session {
@@ -150,37 +144,6 @@ impl Session {
         write_ack(out, AckKind::Released, packet_id, reason_code);
     }
 }
-
-impl Owed {
-    fn receipt(self) -> Receipt {
-        let (kind, generation, packet_id) = match self {
-            Self::PubAck {
-                connection,
-                packet_id,
-            } => (0, connection, packet_id),
-            Self::PubRec { session, packet_id } => (QOS_2, session, packet_id),
-        };
-        Receipt::new(kind | (u64::from(generation) << 16) | u64::from(packet_id))
-    }
-
-    fn of(receipt: Receipt) -> Self {
-        let number = receipt.into_number();
-        let packet_id = u16::try_from(number & 0xffff).unwrap_or(0);
-        let generation = u32::try_from((number >> 16) & 0xffff_ffff).unwrap_or(0);
-        match number & QOS_2 {
-            0 => Self::PubAck {
-                connection: generation,
-                packet_id,
-            },
-            _ => Self::PubRec {
-                session: generation,
-                packet_id,
-            },
-        }
-    }
-}
-
-const QOS_2: u64 = 1 << 48;
 
 #[cfg(test)]
 mod tests {

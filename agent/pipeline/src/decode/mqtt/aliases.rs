@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use super::Malformed;
 
+/// A longer topic is not remembered: what a sender can make us keep is bounded.
+const TOPIC_BYTES_MAX: usize = 1024;
+
 /// What the sender said so far.
 #[derive(Clone, Debug, Default)]
 pub struct Aliases {
@@ -29,7 +32,7 @@ impl Aliases {
         let Some(alias) = alias else {
             return Ok(topic);
         };
-        if alias > self.maximum {
+        if alias > self.maximum || topic.len() > TOPIC_BYTES_MAX {
             return Err(Malformed::TopicAlias);
         }
         if !topic.is_empty() {

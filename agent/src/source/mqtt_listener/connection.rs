@@ -1,0 +1,351 @@
+//! One device's connection: moves bytes, keeps the timers, and leaves the rest to [`Protocol`].
+//!
+//! An idle connection holds no buffer. While the store has no room, or the device has used up
+//! its window, nothing more is read; what is owed still goes out.
+
+use std::future::{pending, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use pipeline::decode::mqtt::Header;
+use pipeline::time::Monotonic;
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf};
+use tokio::sync::mpsc;
+
+use super::protocol::{Close, Moment, Protocol, Step};
+use super::{Shared, Tell};
+use crate::intake::{Closed, IntakeBatch, Shutdown};
+use crate::source::mqtt::window::Window;
+use crate::source::mqtt::{Io, Sending, deliver, ended, hand_over, handed_over};
+use crate::telemetry::SourceCount;
+
+/// How much is read at once, into the stack.
+const READ_BYTES: usize = 16 * 1024;
+
+/// With so much still to be sent nothing more is read.
+const OUT_BYTES_MAX: usize = 64 * 1024;
+
+/// How long a device may take to say CONNECT.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+
+/// How long the last words may take.
+const FAREWELL_MAX: Duration = Duration::from_secs(1);
+
+/// A connection and its device.
+pub(super) struct Connection {
+    shared: Arc<Shared>,
+    protocol: Protocol,
+    inbox: BytesMut,
+    out: BytesMut,
+    window: Window,
+    accepted: Monotonic,
+    /// When something was last heard.
+    heard: Monotonic,
+    /// Since when a packet is incomplete.
+    incomplete: Option<Monotonic>,
+    closing: Option<Close>,
+}
+
+/// What a connection waits for.
+enum Event {
+    Tell(Option<Tell>),
+    HandedOver(Result<(), Closed>),
+    Delivered(io::Result<()>),
+    Read(io::Result<usize>),
+    Time,
+    Shutdown,
+}
+
+impl Connection {
+    /// Connection number `number`, just accepted.
+    pub(super) fn new(shared: Arc<Shared>, number: u32) -> Self {
+        let accepted = shared.intake.clock().monotonic();
+        let window = Window::new(usize::from(shared.limits.in_flight_max));
+        Self {
+            shared,
+            protocol: Protocol::new(number),
+            inbox: BytesMut::new(),
+            out: BytesMut::new(),
+            window,
+            accepted,
+            heard: accepted,
+            incomplete: None,
+            closing: None,
+        }
+    }
+
+    /// Serves the device until its connection ends; `peer` is who it is before it says so.
+    pub(super) async fn run(
+        mut self,
+        stream: Box<dyn Io>,
+        peer: SocketAddr,
+        mut tells: mpsc::Receiver<Tell>,
+        mut shutdown: Shutdown,
+    ) {
+        let (mut read, mut write) = tokio::io::split(stream);
+        let mut sending = None;
+        let mut delivered = true;
+        loop {
+            if sending.is_none() {
+                sending = self.handle_bytes();
+            }
+            if self.closing.is_some() && sending.is_none() {
+                break;
+            }
+            self.sync_if_stalled(sending.is_some());
+            delivered &= self.out.is_empty();
+            let reading = sending.is_none() && self.wants_more();
+            let deadline = self.deadline(sending.is_some());
+            let wake = deadline.into_iter().chain(self.window.poll_timeout()).min();
+            let wake = wake.map(|wake| self.shared.intake.clock().instant(wake));
+            let event = tokio::select! {
+                tell = tells.recv() => Event::Tell(tell),
+                result = handed_over(&mut sending) => Event::HandedOver(result),
+                result = deliver(&mut write, &mut self.out), if !delivered => {
+                    Event::Delivered(result)
+                }
+                result = read_some(&mut read, &mut self.inbox), if reading => Event::Read(result),
+                () = until(wake) => Event::Time,
+                () = ended(&mut shutdown) => Event::Shutdown,
+            };
+            match event {
+                Event::Tell(tell) => self.handle_tell(tell),
+                Event::HandedOver(Ok(())) => sending = None,
+                Event::Delivered(Ok(())) => delivered = true,
+                Event::Read(Ok(count)) if count > 0 => self.heard = self.now(),
+                Event::Time if deadline.is_none_or(|deadline| deadline > self.now()) => {}
+                // Silent, gone, or gone without a word.
+                Event::Time | Event::Delivered(Err(_)) | Event::Read(_) => {
+                    self.finish(Close::Silent);
+                }
+                Event::HandedOver(Err(Closed)) | Event::Shutdown => {
+                    self.settle_last(sending.take(), &mut tells).await;
+                    self.finish(Close::Shutdown);
+                }
+            }
+        }
+        self.end(peer, &mut write).await;
+    }
+
+    /// Takes packets apart until one is incomplete or the device has used up its window. What
+    /// the store has no room for is left to be sent.
+    fn handle_bytes(&mut self) -> Option<Sending> {
+        if self.inbox.is_empty() {
+            return None;
+        }
+        let mut batch = self.shared.intake.batch();
+        let mut owed = 0;
+        let now = self.now();
+        let mut moment = Moment {
+            now,
+            received_at: batch.received_at(),
+            random: 0,
+        };
+        let mut waiting = false;
+        while self.wants_more_than(owed) {
+            let header = match Header::read(&self.inbox) {
+                Ok(Some(header)) => header,
+                Ok(None) => {
+                    waiting = true;
+                    break;
+                }
+                Err(malformed) => {
+                    self.finish(Close::Malformed(malformed));
+                    break;
+                }
+            };
+            if let Err(close) = self.protocol.check_header(header, &self.shared.limits) {
+                self.finish(close);
+                break;
+            }
+            if self.inbox.len() < header.packet_len() {
+                waiting = true;
+                break;
+            }
+            if self.protocol.client().is_none() {
+                moment.random = random();
+            }
+            self.incomplete = None;
+            owed += self.handle_packet(moment, header, &mut batch);
+        }
+        self.window.handle_arrivals(now, owed);
+        if self.inbox.is_empty() {
+            self.inbox = BytesMut::new();
+        } else if waiting {
+            self.incomplete.get_or_insert(now);
+        }
+        hand_over(&self.shared.intake, batch)
+    }
+
+    /// Whether anything more of the device is taken in at this moment.
+    fn wants_more(&self) -> bool {
+        self.wants_more_than(0)
+    }
+
+    fn wants_more_than(&self, owed: usize) -> bool {
+        let in_flight = self.window.unsettled() + owed;
+        self.closing.is_none()
+            && self.out.len() < OUT_BYTES_MAX
+            && in_flight < usize::from(self.shared.limits.in_flight_max)
+    }
+
+    fn sync_if_stalled(&mut self, sending: bool) {
+        let now = self.now();
+        if !sending && self.window.poll_sync(now) {
+            self.shared.intake.sync_now();
+        }
+    }
+
+    /// Handles the first packet of the inbox; says how many receipts are owed for it.
+    fn handle_packet(&mut self, moment: Moment, header: Header, batch: &mut IntakeBatch) -> usize {
+        let packet = self.inbox.split_to(header.packet_len());
+        let body = packet.get(header.header_len..).unwrap_or_default();
+        let step = {
+            let mut hub = self.shared.hub();
+            let (limits, out) = (&self.shared.limits, &mut self.out);
+            let step =
+                self.protocol
+                    .handle_packet(moment, (header, body), limits, &mut hub.sessions, out);
+            if let Step::Opened {
+                taken_from: Some(connection),
+            } = step
+            {
+                hub.tell(connection, Tell::TakenOver);
+            }
+            step
+        };
+        match step {
+            Step::Done | Step::Opened { .. } => 0,
+            Step::Store(record, receipt) => {
+                let owed = usize::from(receipt.is_some());
+                batch.push(record, receipt);
+                owed
+            }
+            Step::Close(close) => {
+                self.closing = Some(close);
+                0
+            }
+        }
+    }
+
+    fn handle_tell(&mut self, tell: Option<Tell>) {
+        match tell {
+            Some(Tell::Settled(kind, packet_id)) => {
+                self.protocol.handle_settled(kind, packet_id, &mut self.out);
+                self.window.handle_settled(self.now(), 1);
+            }
+            Some(Tell::TakenOver) => self.finish(Close::TakenOver),
+            // More was owed than can be: the device gets it again on its next connection.
+            None => self.finish(Close::InFlight),
+        }
+    }
+
+    fn finish(&mut self, close: Close) {
+        let now = self.now();
+        let mut hub = self.shared.hub();
+        self.protocol
+            .close(now, close, &mut hub.sessions, &mut self.out);
+        self.closing = Some(close);
+    }
+
+    /// When the device has been silent for too long, or has left a packet incomplete for too
+    /// long. Silence means nothing while it is we who do not listen.
+    fn deadline(&self, sending: bool) -> Option<Monotonic> {
+        if sending || self.window.is_full() {
+            return None;
+        }
+        let Some(silence_max) = self.protocol.silence_max() else {
+            return Some(self.accepted.after(CONNECT_MAX));
+        };
+        let silent = self.heard.after(silence_max);
+        let limit = self.shared.limits.idle_max.max(silence_max);
+        let incomplete = self.incomplete.map(|since| since.after(limit));
+        Some(incomplete.map_or(silent, |incomplete| incomplete.min(silent)))
+    }
+
+    /// Waits a little for what is owed, so that a device need not send it again.
+    async fn settle_last(&mut self, sending: Option<Sending>, tells: &mut mpsc::Receiver<Tell>) {
+        let settle = async {
+            if let Some(sending) = sending
+                && sending.await.is_err()
+            {
+                return;
+            }
+            self.shared.intake.sync_now();
+            while self.window.unsettled() > 0 {
+                let Some(tell) = tells.recv().await else {
+                    return;
+                };
+                self.handle_tell(Some(tell));
+            }
+        };
+        // What is not acknowledged comes again.
+        drop(tokio::time::timeout(FAREWELL_MAX, settle).await);
+    }
+
+    /// Says the last words, and stores the will of a device that has said none.
+    async fn end(mut self, peer: SocketAddr, write: &mut WriteHalf<Box<dyn Io>>) {
+        let farewell = async {
+            write.write_all(&self.out).await?;
+            write.shutdown().await
+        };
+        // A device that does not listen any more does not miss it.
+        drop(tokio::time::timeout(FAREWELL_MAX, farewell).await);
+        let Some(close) = self.closing else { return };
+        let intake = &self.shared.intake;
+        let client = self.protocol.client().unwrap_or_default();
+        tracing::debug!(source = intake.name(), client, %peer, "{close}");
+        if close.is_refusal() {
+            intake.counters().add(SourceCount::Refused, 1);
+            intake
+                .counters()
+                .set_error(format!("device {client:?} at {peer}: {close}"));
+        }
+        let mut batch = intake.batch();
+        if close != Close::Shutdown
+            && let Some(will) = self.protocol.take_will(batch.received_at())
+        {
+            batch.push(will, None);
+            if intake.send(batch).await == Err(Closed) {
+                tracing::debug!(source = intake.name(), "the store ended before a will");
+            }
+        }
+    }
+
+    fn now(&self) -> Monotonic {
+        self.shared.intake.clock().monotonic()
+    }
+}
+
+/// Reads into the stack first, so that a silent connection needs no buffer. May be cancelled.
+async fn read_some(read: &mut ReadHalf<Box<dyn Io>>, inbox: &mut BytesMut) -> io::Result<usize> {
+    poll_fn(|context| {
+        let mut bytes = [0; READ_BYTES];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        ready!(Pin::new(&mut *read).poll_read(context, &mut buffer))?;
+        inbox.extend_from_slice(buffer.filled());
+        Poll::Ready(Ok(buffer.filled().len()))
+    })
+    .await
+}
+
+async fn until(wake: Option<tokio::time::Instant>) {
+    match wake {
+        Some(wake) => tokio::time::sleep_until(wake).await,
+        None => pending().await,
+    }
+}
+
+fn random() -> u64 {
+    let mut bytes = [0; 8];
+    match SystemRandom::new().fill(&mut bytes) {
+        Ok(()) => u64::from_le_bytes(bytes),
+        Err(_) => 0,
+    }
+}
