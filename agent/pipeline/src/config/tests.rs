@@ -220,6 +220,29 @@ fn drop_ins_merge_by_key() {
     );
 }
 
+/// A reference may be to a secret, wherever it is written.
+#[test]
+fn what_was_expanded_is_never_shown() {
+    for key in [
+        "[agent]\nlog_level",
+        "[agent]\nmetrics_listen",
+        "[agent]\nstate_dir",
+        "[buffer]\nsize",
+        "[buffer]\nsync_delay_max",
+        "[destinations.x]\ntype",
+        "[destinations.x]\ntype = \"http\"\nurl",
+        "[sources.x]\ntype = \"file\"\npaths",
+        "[sources.x]\ntype = \"mqtt\"\ntopics = [\"a\"]\nqos = 1\nurl",
+    ] {
+        let text = format!("{MINIMAL}{key} = \"${{file:/etc/hydrant/password}}\"\n");
+        let lines = shown(&load_files(&[("h.toml", &text)])).concat();
+        assert!(
+            !lines.is_empty() && !lines.contains("hunter2"),
+            "{key}: {lines}"
+        );
+    }
+}
+
 #[test]
 fn nothing_written_is_told_what_to_write() {
     let result = load_files(&[("h.toml", "")]);
