@@ -189,3 +189,6 @@ pub(super) fn excerpt(bytes: &[u8]) -> String {
         None => line,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,3 +52,71 @@ pub(super) fn http_date(text: &str) -> Option<WallClock> {
         i64::try_from(since.as_millis()).ok()?,
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIDNIGHT: i64 = 1_767_225_600_000;
+
+    /// Learns from a response, sent at midnight of 2026-01-01 by the machine's clock.
+    fn learn(skew: &mut ClockSkew, elapsed_s: u64, headers: &[(&str, &str)], verified: bool) {
+        let elapsed = Duration::from_secs(elapsed_s);
+        skew.learn(&HttpResponse {
+            status: 200,
+            headers: headers
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+            elapsed,
+            tls_verified: verified,
+            received_at: WallClock::from_millis(MIDNIGHT).after(elapsed),
+            ..HttpResponse::default()
+        });
+    }
+
+    #[test]
+    fn skew_is_date_less_the_middle_of_the_exchange() {
+        let check = |elapsed_s, headers: &[(&str, &str)], expected: Option<i64>| {
+            let mut skew = ClockSkew::default();
+            learn(&mut skew, elapsed_s, headers, true);
+            assert_eq!(skew.millis(), expected, "{elapsed_s} s, {headers:?}");
+        };
+        let second = ("Date", "Thu, 01 Jan 2026 00:00:01 GMT");
+        let five_minutes = ("date", "Thu, 01 Jan 2026 00:05:01 GMT");
+        check(2, &[second], Some(0));
+        check(2, &[five_minutes], Some(300_000));
+        check(
+            2,
+            &[("Date", "Wed, 31 Dec 2025 23:00:01 GMT")],
+            Some(-3_600_000),
+        );
+        check(2, &[], None);
+        check(2, &[("Date", "tomorrow")], None);
+        check(2, &[("Date", "Thu, 01 Jan 1969 00:00:01 GMT")], None);
+        // Too slow, and out of a cache.
+        check(16 * 60, &[five_minutes], None);
+        check(2, &[five_minutes, ("Age", "17280")], None);
+    }
+
+    #[test]
+    fn only_a_verified_peer_teaches_and_the_last_one_counts() {
+        let five_minutes = [("Date", "Thu, 01 Jan 2026 00:05:01 GMT")];
+        let mut skew = ClockSkew::default();
+        learn(&mut skew, 2, &five_minutes, false);
+        assert_eq!(skew, ClockSkew::default());
+        learn(&mut skew, 2, &five_minutes, true);
+        let now = WallClock::from_millis(MIDNIGHT);
+        assert_eq!(
+            skew.correct(now),
+            WallClock::from_millis(MIDNIGHT + 300_000)
+        );
+        learn(
+            &mut skew,
+            2,
+            &[("Date", "Thu, 01 Jan 2026 00:00:01 GMT")],
+            true,
+        );
+        assert_eq!(skew.correct(now), now);
+    }
+}

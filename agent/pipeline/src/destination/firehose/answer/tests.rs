@@ -290,3 +290,41 @@ fn silence_is_tried_again() {
     check(TransportError::Closed("x".to_owned()), "Transient");
     check(TransportError::Tls("expired".to_owned()), "Configuration");
 }
+
+#[test]
+fn damaged_answers_never_deliver_more() {
+    let whole = r#"{"FailedPutCount":1,"Encrypted":false,"RequestResponses":[{"RecordId":"a"},{"ErrorCode":"InternalFailure","ErrorMessage":"x"},{"RecordId":"c"}]}"#;
+    // A linear congruential generator: the seed is the case.
+    for seed in 0..20_000u32 {
+        let mut state = seed;
+        let mut random = |end: usize| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            usize::try_from(state >> 8).unwrap() % end
+        };
+        let mut body = whole.as_bytes().to_vec();
+        for _ in 0..=random(3) {
+            let at = random(body.len());
+            match random(3) {
+                0 => body[at] = u8::try_from(random(256)).unwrap(),
+                1 => body.truncate(at.max(1)),
+                _ => drop(body.remove(at)),
+            }
+            if body.is_empty() {
+                break;
+            }
+        }
+        let mut answer = response(200, &[], "");
+        answer.body = body;
+        let delivered = match verdict(3, &answer) {
+            Verdict::Accepted => 3,
+            Verdict::Partial { units, .. } => {
+                assert_eq!(units.len(), 3, "seed {seed}");
+                let accepted = units.iter().filter(|unit| **unit == UnitVerdict::Accepted);
+                accepted.count()
+            }
+            Verdict::Retry(_) => 0,
+            Verdict::TooLarge(_) | Verdict::Rejected(_) => panic!("seed {seed}"),
+        };
+        assert!(delivered <= 2, "seed {seed}");
+    }
+}
