@@ -86,6 +86,7 @@ impl<'a> Connection<'a> {
         loop {
             let now = self.now();
             self.handle_time(now, sending.is_some())?;
+            all_delivered &= self.out.is_empty();
             let wake = self
                 .intake
                 .clock()

@@ -7,6 +7,8 @@
 //! for each acknowledgement.
 
 mod connection;
+#[cfg(test)]
+pub(in crate::source) mod harness;
 mod inbox;
 pub(in crate::source) mod owed;
 pub(in crate::source) mod packets;
@@ -358,21 +360,4 @@ fn random() -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waits_grow_to_a_cap() {
-        let check = |attempt, random, expected_ms| {
-            let wait = backoff(attempt, random);
-            assert_eq!(wait.as_millis(), expected_ms, "attempt {attempt}");
-        };
-        check(0, 0, 250);
-        check(1, 0, 250);
-        check(1, u32::MAX, 500);
-        check(2, u32::MAX, 1000);
-        check(7, u32::MAX, 30_000);
-        check(7, 0, 15_000);
-        check(u32::MAX, u32::MAX, 30_000);
-    }
-}
+mod tests;

@@ -239,3 +239,6 @@ async fn pause(intake: &Intake, error: &io::Error) {
     );
     tokio::time::sleep(ACCEPT_PAUSE).await;
 }
+
+#[cfg(test)]
+mod tests;

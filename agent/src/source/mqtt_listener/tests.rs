@@ -1,0 +1,176 @@
+//! The listener over real sockets: what tables without sockets cannot show.
+
+use std::time::Duration;
+
+use pipeline::config::ByteSize;
+
+use super::*;
+use crate::source::mqtt::harness::{Harness, Peer};
+
+/// Starts a listener and gives the harness and the way to connect.
+async fn start(connections_max: usize, idle_max: Duration) -> (Harness, SocketAddr) {
+    // A port that was free a moment ago.
+    let probe = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listen = probe.local_addr().unwrap();
+    drop(probe);
+    let harness = Harness::new(10_000);
+    let config = MqttListenerConfig {
+        listen,
+        username: None,
+        password: None,
+        connections_max,
+        packet_bytes_max: ByteSize::bytes(200),
+        idle_max,
+    };
+    tokio::spawn(run(config, harness.intake.clone(), harness.shutdown()));
+    (harness, listen)
+}
+
+async fn connect(listen: SocketAddr) -> Peer {
+    loop {
+        if let Ok(stream) = TcpStream::connect(listen).await {
+            return Peer(stream);
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+const CONNECT_5: &[u8] = b"\x10\x15\0\x04MQTT\x05\x00\0\x0a\x05\x11\0\0\0\x3c\0\x03dev";
+
+#[tokio::test]
+async fn a_device_publishes() {
+    let (harness, listen) = start(10, MINUTE).await;
+    let mut device = connect(listen).await;
+    device
+        .say(b"\x10\x0f\0\x04MQTT\x04\x02\0\x0a\0\x03dev")
+        .await;
+    device.hear(b"\x20\x02\0\0").await;
+    device
+        .say(b"\x30\x04\0\x01a0\x32\x06\0\x01a\0\x011\x34\x06\0\x01a\0\x022")
+        .await;
+    device.hear(b"\x40\x02\0\x01\x50\x02\0\x02").await;
+    device.say(b"\x62\x02\0\x02\xc0\0").await;
+    device.hear(b"\x70\x02\0\x02\xd0\0").await;
+    assert_eq!(harness.payloads(), ["0", "1", "2"]);
+    // More than the window at once, byte for byte in order.
+    let many: Vec<u8> = (1..=2500_u16)
+        .flat_map(|id| {
+            [
+                0x32,
+                5,
+                0,
+                1,
+                b'a',
+                u8::try_from(id >> 8).unwrap(),
+                u8::try_from(id & 255).unwrap(),
+            ]
+        })
+        .collect();
+    device.say(&many).await;
+    let acknowledged: Vec<u8> = (1..=2500_u16)
+        .flat_map(|id| {
+            [
+                0x40,
+                2,
+                u8::try_from(id >> 8).unwrap(),
+                u8::try_from(id & 255).unwrap(),
+            ]
+        })
+        .collect();
+    device.hear(&acknowledged).await;
+    assert_eq!(harness.counters.get(SourceCount::Connections), 1);
+    // The end of the agent acknowledges what is stored.
+    device.say(b"\x32\x06\0\x01a\0\x033").await;
+    device.hear(b"\x40\x02\0\x03").await;
+    harness.end();
+    assert_eq!(device.hear_end().await, b"");
+}
+
+#[tokio::test]
+async fn a_second_connection_takes_the_session_over() {
+    let (harness, listen) = start(10, MINUTE).await;
+    let mut first = connect(listen).await;
+    first.say(CONNECT_5).await;
+    assert_eq!(first.hear_any().await.1.first(), Some(&0));
+    let mut second = connect(listen).await;
+    second.say(CONNECT_5).await;
+    assert_eq!(second.hear_any().await.1.first(), Some(&1));
+    assert_eq!(first.hear_end().await, b"\xe0\x01\x8e");
+    second.say(b"\x32\x07\0\x01a\0\x01\x001").await;
+    second.hear(b"\x40\x02\0\x01").await;
+    assert_eq!(harness.payloads(), ["1"]);
+}
+
+#[tokio::test]
+async fn limits_hold_and_nobody_else_notices() {
+    let (harness, listen) = start(2, Duration::from_millis(300)).await;
+    let mut good = connect(listen).await;
+    good.say(b"\x10\x0f\0\x04MQTT\x04\x02\0\x0a\0\x03dev").await;
+    good.hear(b"\x20\x02\0\0").await;
+    let told = |text: &str| {
+        let error = harness.counters.error().unwrap_or_default();
+        assert!(error.contains(text), "{error:?} does not say {text:?}");
+    };
+    // Garbage, and a packet that is too large before it is all there.
+    let bad: [(&[u8], &str); 3] = [
+        (b"GET / HTTP/1.1\r\n\r\n", "reserved bits"),
+        (b"\xff\xff\xff", "not exist"),
+        (b"\x10\xff\xff\xff\x7f", "packet_bytes_max of 200"),
+    ];
+    for (number, (bytes, text)) in (1..).zip(bad) {
+        let mut device = connect(listen).await;
+        device.say(bytes).await;
+        assert_eq!(device.hear_end().await, b"");
+        while harness.counters.get(SourceCount::Refused) < number {
+            tokio::task::yield_now().await;
+        }
+        if number != 2 {
+            told(text);
+        }
+    }
+    // Silence for longer than is allowed, with a keep-alive of 0.
+    let mut silent = connect(listen).await;
+    silent.say(b"\x10\x0f\0\x04MQTT\x04\x02\0\0\0\x03two").await;
+    silent.hear(b"\x20\x02\0\0").await;
+    // One more than may be connected.
+    let mut more = connect(listen).await;
+    assert_eq!(more.hear_end().await, b"");
+    told("connections_max");
+    assert_eq!(silent.hear_end().await, b"");
+    good.say(b"\x32\x06\0\x01a\0\x011").await;
+    good.hear(b"\x40\x02\0\x01").await;
+    assert_eq!(harness.payloads(), ["1"]);
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_small() {
+    let harness = Harness::new(1000);
+    let shared = Arc::new(Shared {
+        intake: harness.intake.clone(),
+        limits: Limits {
+            packet_bytes_max: 1000,
+            in_flight_max: IN_FLIGHT_MAX,
+            idle_max: MINUTE,
+            username: None,
+            password: None,
+        },
+        hub: Mutex::new(Hub {
+            sessions: Sessions::new(1),
+            connections: HashMap::new(),
+        }),
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let device = TcpStream::connect(listener.local_addr().unwrap())
+        .await
+        .unwrap();
+    let accepted = listener.accept().await.unwrap();
+    let task = serve(shared, 1, accepted, harness.shutdown());
+    let bytes = size_of_val(&task);
+    assert!(
+        bytes <= 4096,
+        "the task of a connection takes {bytes} bytes"
+    );
+    drop(device);
+}
