@@ -1,0 +1,306 @@
+//! Frames: entries or states written as one, with a checksum that holds at one place only.
+//!
+//! The checksum begins with the ring's id, the segment's number and the frame's offset, so that
+//! neither a frame of an earlier lap nor a copy of a ring inside a payload can pass for a frame.
+
+use std::fmt;
+
+use crate::Seq;
+use crate::bytes::{Bytes, push_varint, to_u32, to_usize};
+use crate::geometry::{Compression, FRAME_RAW_MAX};
+use crate::layout::FRAME_HEADER_LEN;
+
+const LEN_MASK: u32 = 0x00ff_ffff;
+const COMPRESSED: u32 = 1 << 28;
+/// Set on frames whose body is sealed; reserved.
+const SEALED: u32 = 1 << 29;
+const KIND_SHIFT: u32 = 24;
+const KNOWN: u32 = LEN_MASK | 0x0f << KIND_SHIFT | COMPRESSED;
+
+/// Entries that were written as one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Frame {
+    first: Seq,
+    end: Seq,
+    start: Seq,
+    body: Vec<u8>,
+}
+
+impl Frame {
+    pub(crate) const fn new(start: Seq, first: Seq, end: Seq, body: Vec<u8>) -> Self {
+        Self {
+            first,
+            end,
+            start,
+            body,
+        }
+    }
+
+    /// The first entry given out.
+    pub const fn first(&self) -> Seq {
+        self.first
+    }
+
+    /// The entry after the last.
+    pub const fn end(&self) -> Seq {
+        self.end
+    }
+
+    /// The entries in the order of the log.
+    pub fn entries(&self) -> Entries<'_> {
+        Entries {
+            first: self.first,
+            next: self.start,
+            end: self.end,
+            bytes: Bytes::new(&self.body),
+        }
+    }
+}
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Frame")
+            .field("first", &self.first)
+            .field("end", &self.end)
+            .field("body_len", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// One record in the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// Its number.
+    pub seq: Seq,
+    /// What the caller appended it with: its source.
+    pub tag: u16,
+    /// Its bytes.
+    pub payload: &'a [u8],
+}
+
+/// Gives out the entries of a frame.
+#[derive(Clone, Debug)]
+pub struct Entries<'a> {
+    first: Seq,
+    next: Seq,
+    end: Seq,
+    bytes: Bytes<'a>,
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Entry<'a>;
+
+    fn next(&mut self) -> Option<Entry<'a>> {
+        while self.next < self.end {
+            let seq = self.next;
+            let tag = u16::try_from(self.bytes.varint()?).ok()?;
+            let len = self.bytes.varint()?;
+            let payload = self.bytes.slice(to_usize(len))?;
+            self.next = seq.advance(1);
+            if seq >= self.first {
+                return Some(Entry { seq, tag, payload });
+            }
+        }
+        None
+    }
+}
+
+/// Appends one entry to a frame's body.
+pub(crate) fn push_entry(body: &mut Vec<u8>, tag: u16, payload: &[u8]) {
+    push_varint(body, u32::from(tag));
+    push_varint(body, to_u32(payload.len()));
+    body.extend_from_slice(payload);
+}
+
+/// What [`push_entry`] adds at most.
+pub(crate) const fn entry_len_max(payload_len: usize) -> usize {
+    3 + 5 + payload_len
+}
+
+/// What a frame holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Entries,
+    State,
+    Snapshot,
+    /// Nothing, up to the end of the page.
+    Pad,
+}
+
+impl Kind {
+    const fn code(self) -> u32 {
+        match self {
+            Self::Entries => 1,
+            Self::State => 2,
+            Self::Snapshot => 3,
+            Self::Pad => 4,
+        }
+    }
+
+    const fn from_code(code: u32) -> Option<Self> {
+        match code {
+            1 => Some(Self::Entries),
+            2 => Some(Self::State),
+            3 => Some(Self::Snapshot),
+            4 => Some(Self::Pad),
+            _ => None,
+        }
+    }
+}
+
+/// A frame's header, checksum apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FrameHeader {
+    pub(crate) kind: Kind,
+    pub(crate) compressed: bool,
+    pub(crate) body_len: u32,
+    pub(crate) seq_low: u32,
+    pub(crate) generation_low: u16,
+    pub(crate) count: u16,
+}
+
+impl FrameHeader {
+    /// The header and the checksum beside it; `None` when no frame has such a header.
+    pub(crate) fn decode(data: &[u8]) -> Option<(Self, u32)> {
+        let mut bytes = Bytes::new(data);
+        let crc = bytes.u32()?;
+        let word = bytes.u32()?;
+        if word & !KNOWN != 0 || word & SEALED != 0 {
+            return None;
+        }
+        let header = Self {
+            kind: Kind::from_code(word >> KIND_SHIFT & 0x0f)?,
+            compressed: word & COMPRESSED != 0,
+            body_len: word & LEN_MASK,
+            seq_low: bytes.u32()?,
+            generation_low: bytes.u16()?,
+            count: bytes.u16()?,
+        };
+        Some((header, crc))
+    }
+
+    /// Header and body together.
+    pub(crate) const fn frame_len(&self) -> u32 {
+        FRAME_HEADER_LEN + self.body_len
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        let flag = if self.compressed { COMPRESSED } else { 0 };
+        let word = self.body_len | self.kind.code() << KIND_SHIFT | flag;
+        out.extend_from_slice(&word.to_le_bytes());
+        out.extend_from_slice(&self.seq_low.to_le_bytes());
+        out.extend_from_slice(&self.generation_low.to_le_bytes());
+        out.extend_from_slice(&self.count.to_le_bytes());
+    }
+}
+
+/// The checksum of a frame: `covered` is its bytes behind the checksum itself.
+pub(crate) fn checksum(seed: u32, offset: u32, covered: &[u8]) -> u32 {
+    let seed = crc32c::crc32c_append(seed, &offset.to_le_bytes());
+    crc32c::crc32c_append(seed, covered)
+}
+
+/// Where a frame goes and what it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FrameMeta {
+    pub(crate) kind: Kind,
+    pub(crate) seq: Seq,
+    pub(crate) count: u16,
+    pub(crate) generation: u64,
+    pub(crate) seed: u32,
+    pub(crate) offset: u32,
+}
+
+/// Makes frames, with its buffers kept for the next.
+pub(crate) struct Encoder {
+    compression: Compression,
+    snappy: snap::raw::Encoder,
+    scratch: Vec<u8>,
+}
+
+impl Encoder {
+    /// Bodies that are smaller are not worth trying.
+    const COMPRESS_MIN: usize = 48;
+
+    pub(crate) fn new(compression: Compression) -> Self {
+        Self {
+            compression,
+            snappy: snap::raw::Encoder::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Appends the frame to `out`, its body compressed where that saves.
+    pub(crate) fn encode(&mut self, meta: &FrameMeta, raw: &[u8], out: &mut Vec<u8>) {
+        debug_assert!(raw.len() <= FRAME_RAW_MAX);
+        let packed = match meta.kind {
+            Kind::Entries | Kind::State | Kind::Snapshot => self.compress(raw),
+            Kind::Pad => None,
+        };
+        let body = packed.unwrap_or(raw);
+        let header = FrameHeader {
+            kind: meta.kind,
+            compressed: packed.is_some(),
+            body_len: to_u32(body.len()),
+            seq_low: low_u32(meta.seq.get()),
+            generation_low: low_u16(meta.generation),
+            count: meta.count,
+        };
+        let start = out.len();
+        out.extend_from_slice(&[0; 4]);
+        header.encode(out);
+        out.extend_from_slice(body);
+        if let Some((crc, covered)) = out.get_mut(start..).and_then(<[u8]>::split_first_chunk_mut) {
+            *crc = checksum(meta.seed, meta.offset, covered).to_le_bytes();
+        }
+    }
+
+    fn compress(&mut self, raw: &[u8]) -> Option<&[u8]> {
+        if self.compression == Compression::None || raw.len() < Self::COMPRESS_MIN {
+            return None;
+        }
+        let room = snap::raw::max_compress_len(raw.len());
+        if self.scratch.len() < room {
+            self.scratch.resize(room, 0);
+        }
+        let len = self.snappy.compress(raw, &mut self.scratch).ok()?;
+        // A sixteenth saved pays for the decompression.
+        if len > raw.len() - raw.len() / 16 {
+            return None;
+        }
+        self.scratch.get(..len)
+    }
+}
+
+impl fmt::Debug for Encoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Encoder")
+            .field("compression", &self.compression)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The bytes that went into a frame; `None` when they cannot be had.
+pub(crate) fn unpack(header: &FrameHeader, body: &[u8]) -> Option<Vec<u8>> {
+    if !header.compressed {
+        return Some(body.to_vec());
+    }
+    let len = snap::raw::decompress_len(body).ok()?;
+    // Snappy expands at most 64 bytes for each three; more is a lie that would cost memory.
+    if len > FRAME_RAW_MAX || len / 32 > body.len() {
+        return None;
+    }
+    let mut raw = vec![0; len];
+    let written = snap::raw::Decoder::new().decompress(body, &mut raw).ok()?;
+    (written == len).then_some(raw)
+}
+
+pub(crate) fn low_u32(value: u64) -> u32 {
+    let [a, b, c, d, ..] = value.to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
+}
+
+pub(crate) fn low_u16(value: u64) -> u16 {
+    let [a, b, ..] = value.to_le_bytes();
+    u16::from_le_bytes([a, b])
+}

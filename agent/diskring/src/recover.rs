@@ -1,0 +1,146 @@
+//! Finding the end of the log after a cut, a crash or an orderly end: always the same way.
+//!
+//! The header of every segment is read, and of the newest segment its two tail slots and frames.
+//! The newer slot counts only when its whole group is there: each frame valid, of the slot's own
+//! generation and with the seqs going on. Otherwise the older slot counts, which was durable
+//! before the newer was begun. What was taken is then written into the other slot with a raised
+//! generation and synced; only after that is the ring open. A cut in there changes nothing.
+
+mod replay;
+mod survey;
+
+use survey::Survey;
+
+use crate::bytes::to_usize;
+use crate::frame::Encoder;
+use crate::geometry::Format;
+use crate::layout::{PAGE, Superblock};
+use crate::mutant::Mutant;
+use crate::ring::Parts;
+use crate::writer::{Resume, Writer};
+use crate::{OpenError, Options, RING_BYTES_MIN, Ring, RingId, Seq, Storage};
+
+/// A ring that nobody has looked into yet.
+#[derive(Debug)]
+pub struct Unrecovered<S> {
+    storage: S,
+    superblock: Superblock,
+}
+
+/// What recovery found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Recovery {
+    /// How many times the ring was recovered, this time included, and once more.
+    pub generation: u64,
+    /// The oldest entry that was not evicted.
+    pub first: Seq,
+    /// The seq that the next entry will have.
+    pub end: Seq,
+    /// How many segments hold the log.
+    pub segments: u32,
+    /// How many of these have no readable header; their entries are reported as lost when read.
+    pub segments_unreadable: u32,
+    /// Entries of a group that was being written at the cut; none of them was ever durable.
+    pub truncated: u64,
+    /// Frames of the newest segment that rotted; states in them are those from before.
+    pub frames_lost: u32,
+}
+
+impl<S: Storage> Unrecovered<S> {
+    /// Looks for a ring, without changing anything.
+    pub fn open(storage: S) -> Result<Self, OpenError> {
+        let capacity = storage.capacity();
+        if capacity == 0 {
+            return Err(OpenError::NotARing);
+        }
+        let pages = capacity / u64::from(PAGE);
+        if pages < 4 {
+            return Err(OpenError::Geometry {
+                capacity,
+                needed: RING_BYTES_MIN,
+            });
+        }
+        let mut page = vec![0; to_usize(PAGE)];
+        let mut is_zero = false;
+        let mut failure = None;
+        for offset in [0, (pages - 1) * u64::from(PAGE)] {
+            if let Err(error) = storage.read_at(offset, &mut page) {
+                failure = Some(error);
+                continue;
+            }
+            if let Some(superblock) = Superblock::decode(&page) {
+                let superblock = superblock?;
+                let needed = superblock.geometry.capacity;
+                if needed > capacity {
+                    return Err(OpenError::Geometry { capacity, needed });
+                }
+                return Ok(Self {
+                    storage,
+                    superblock,
+                });
+            }
+            is_zero |= offset == 0 && page.iter().all(|byte| *byte == 0);
+        }
+        match failure {
+            Some(error) => Err(error.into()),
+            None if is_zero => Err(OpenError::NotARing),
+            None => Err(OpenError::Damaged {
+                what: "neither superblock is valid",
+            }),
+        }
+    }
+
+    /// The ring's identity.
+    pub const fn id(&self) -> RingId {
+        self.superblock.id
+    }
+
+    /// Finds the end of the log, makes it durable under a new generation, and opens the ring.
+    pub fn recover(mut self, options: &Options) -> Result<(Ring<S>, Recovery), OpenError> {
+        let format = Format {
+            id: self.superblock.id,
+            geometry: self.superblock.geometry,
+            mutant: options.mutant(),
+        };
+        let survey = Survey::new(&self.storage, &format)?;
+        let Some(found) = survey.newest()? else {
+            return Err(OpenError::Damaged {
+                what: "no segment is valid",
+            });
+        };
+        let replayed = survey.replay(&found)?;
+        let segments = survey.chain(&found, replayed.states.log_start());
+        let unreadable = segments.iter().filter(|segment| !segment.is_readable);
+        let unreadable = u32::try_from(unreadable.count()).unwrap_or(u32::MAX);
+        let raise = u64::from(!format.mutant.is(Mutant::GenerationKept));
+        let generation = found.generation.max(survey.generation()) + raise;
+        let resume = Resume {
+            tail: found.end.tail,
+            image: found.end.image,
+            slot: found.end.slot,
+            generation,
+            version: found.version,
+        };
+        let mut writer = Writer::resume(format, Encoder::new(options.compression), resume);
+        writer.commit(&mut self.storage, false)?;
+        let recovery = Recovery {
+            generation,
+            first: segments.front().map_or(Seq::ZERO, |segment| segment.first),
+            end: writer.next(),
+            segments: u32::try_from(segments.len()).unwrap_or(u32::MAX),
+            segments_unreadable: unreadable,
+            truncated: found.truncated,
+            frames_lost: replayed.frames_lost,
+        };
+        let ring = Ring::from_parts(Parts {
+            storage: self.storage,
+            format,
+            segments,
+            writer,
+            states: replayed.states,
+            opening_counts: replayed.opening_counts,
+        });
+        Ok((ring, recovery))
+    }
+}

@@ -1,0 +1,15 @@
+//! Simulations: whole histories on a disk that tears, rots and loses power, each from one seed.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test may fail by panic, and prints its seed"
+)]
+
+mod ring_contents;
+mod ring_crash;
+mod ring_model;
+mod ring_mutants;
+mod ring_operation;
