@@ -4,6 +4,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use pipeline::time::{Monotonic, WallClock};
 
+const FAR_AWAY: Duration = Duration::from_hours(24 * 365 * 30);
+
 /// Both clocks of this process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
@@ -19,6 +21,7 @@ impl Clock {
     }
 
     /// What the calendar says.
+    #[expect(clippy::unused_self, reason = "who holds no clock is not to ask it")]
     pub(crate) fn wall(&self) -> WallClock {
         let since_epoch = match SystemTime::now().duration_since(UNIX_EPOCH) {
             Ok(after) => i64::try_from(after.as_millis()).unwrap_or(i64::MAX),
@@ -38,7 +41,6 @@ impl Clock {
     pub(crate) fn instant(&self, at: Monotonic) -> tokio::time::Instant {
         let at = self.start.checked_add(at.elapsed());
         // A moment that the machine cannot count is as good as never.
-        let never = || Instant::now() + Duration::from_secs(30 * 365 * 24 * 3600);
-        tokio::time::Instant::from_std(at.unwrap_or_else(never))
+        tokio::time::Instant::from_std(at.unwrap_or_else(|| Instant::now() + FAR_AWAY))
     }
 }

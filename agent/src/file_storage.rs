@@ -58,19 +58,17 @@ impl Storage for FileStorage {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), StorageError> {
         self.file
             .read_exact_at(buf, offset)
-            .map_err(|error| StorageError::new("read", offset, error))
+            .map_err(|error| StorageError::read(offset, buf.len(), error))
     }
 
     fn write_at(&mut self, offset: u64, data: &[u8]) -> Result<(), StorageError> {
         self.file
             .write_all_at(data, offset)
-            .map_err(|error| StorageError::new("write", offset, error))
+            .map_err(|error| StorageError::write(offset, data.len(), error))
     }
 
     fn sync(&mut self) -> Result<(), StorageError> {
-        self.file
-            .sync_data()
-            .map_err(|error| StorageError::new("sync", 0, error))
+        self.file.sync_data().map_err(StorageError::sync)
     }
 }
 

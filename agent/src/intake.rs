@@ -12,6 +12,7 @@ use pipeline::record::{Fields, Record};
 use pipeline::stored;
 use pipeline::time::WallClock;
 use pipeline::transform::{Outcome, Transforms};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc};
 
 use crate::clock::Clock;
@@ -23,11 +24,17 @@ pub(crate) const WAITING_BATCHES_MAX: usize = 32;
 /// Room in an entry for what is not payload; a record that needs more is cut.
 pub(crate) const FIELD_BYTES_MAX: usize = 4096;
 
+/// What a checkpoint takes in the ring besides its key: the offset, lengths, the source's number.
+const CHECKPOINT_BYTES: usize = 32;
+
 /// Becomes true once, when everything is to end.
 pub(crate) type Shutdown = tokio::sync::watch::Receiver<bool>;
 
 /// Number of a source in the ring, kept by name over restarts.
 pub(crate) type SourceTag = u16;
+
+/// A key that a source made up, and an offset in what the key stands for.
+pub(crate) type Checkpoint = (Vec<u8>, u64);
 
 /// What goes to the store thread.
 #[derive(Debug)]
@@ -44,7 +51,7 @@ pub(crate) struct Intake {
     name: Arc<str>,
     tag: SourceTag,
     transforms: Arc<Transforms>,
-    checkpoints: Arc<Vec<(Vec<u8>, u64)>>,
+    checkpoints: Arc<Vec<Checkpoint>>,
     record_bytes_max: usize,
     clock: Clock,
     counters: Arc<SourceCounters>,
@@ -62,7 +69,7 @@ pub(crate) struct IntakeParts {
     /// What is done to its records before the ring.
     pub(crate) transforms: Transforms,
     /// Its places in its input at the last durable moment.
-    pub(crate) checkpoints: Vec<(Vec<u8>, u64)>,
+    pub(crate) checkpoints: Vec<Checkpoint>,
     /// The largest payload the ring takes.
     pub(crate) record_bytes_max: usize,
     /// The process's clock.
@@ -128,17 +135,21 @@ impl Intake {
     }
 
     /// Hands a batch over if the store can take it at once.
+    #[expect(
+        clippy::result_large_err,
+        reason = "the batch is what the caller gets back"
+    )]
     pub(crate) fn try_send(&self, batch: IntakeBatch) -> Result<(), Refused> {
         if batch.has_nothing() {
             return Ok(());
         }
-        match self.store.try_send(Incoming::Batch(batch)) {
-            Ok(()) => Ok(()),
-            Err(
-                mpsc::error::TrySendError::Full(Incoming::Batch(batch))
-                | mpsc::error::TrySendError::Closed(Incoming::Batch(batch)),
-            ) => Err(Refused(batch)),
-            Err(_) => Ok(()),
+        let Err(error) = self.store.try_send(Incoming::Batch(batch)) else {
+            return Ok(());
+        };
+        let (TrySendError::Full(message) | TrySendError::Closed(message)) = error;
+        match message {
+            Incoming::Batch(batch) => Err(Refused(batch)),
+            Incoming::Stalled => Ok(()),
         }
     }
 
@@ -161,7 +172,7 @@ impl Intake {
     }
 
     /// Keys and offsets that were durable when the agent started.
-    pub(crate) fn checkpoints(&self) -> Vec<(Vec<u8>, u64)> {
+    pub(crate) fn checkpoints(&self) -> Vec<Checkpoint> {
         self.checkpoints.as_ref().clone()
     }
 
@@ -202,7 +213,7 @@ impl Settled {
             .push_back(receipt);
     }
 
-    /// Wakes the source.
+    /// Wakes the source; a second wake before it has looked costs nothing.
     pub(crate) fn wake(&self) {
         self.notify.notify_one();
     }
@@ -324,6 +335,15 @@ impl IntakeBatch {
     /// Where its receipts go back to.
     pub(crate) fn settled(&self) -> &Arc<Settled> {
         &self.settled
+    }
+
+    /// Bytes that one of its checkpoints takes as a state of the ring, at most.
+    pub(crate) fn checkpoint_bytes_max(&self) -> usize {
+        self.checkpoint_keys
+            .iter()
+            .map(Vec::len)
+            .max()
+            .map_or(0, |len| len + CHECKPOINT_BYTES)
     }
 
     /// The receipts, each with the number of entries it covers.

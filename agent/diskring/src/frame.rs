@@ -46,6 +46,11 @@ impl Frame {
         self.end
     }
 
+    /// Bytes of its entries, with their lengths and tags.
+    pub const fn len_bytes(&self) -> usize {
+        self.body.len()
+    }
+
     /// The entries in the order of the log.
     pub fn entries(&self) -> Entries<'_> {
         Entries {

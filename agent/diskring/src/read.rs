@@ -35,7 +35,6 @@ impl Cursor {
 
 /// What came next in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Read {
     /// Entries.
     Frame(Frame),

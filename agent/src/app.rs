@@ -1,0 +1,171 @@
+//! `hydrant run` and `hydrant status`: from a configuration to a running agent and its end.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::thread::JoinHandle;
+
+use pipeline::config::{BufferConfig, Config, LogLevel};
+use tokio::runtime::Runtime;
+use tokio::task::LocalSet;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::cli::StatusArgs;
+use crate::clock::Clock;
+use crate::reactor::{Reactor, ReactorParts, told_to_end};
+use crate::store::{StoreError, StoreHandle, StoreOptions};
+use crate::{
+    EXIT_STORAGE, EXIT_USAGE, check, config_files, control, fail, print, ring_file, show, store,
+};
+
+/// Threads for what may block: encoding, name look-ups, files.
+const BLOCKING_THREADS_MAX: usize = 4;
+
+/// Stack of such a thread; the deepest call is a look-up by the C library.
+const BLOCKING_STACK_BYTES: usize = 256 * 1024;
+
+/// Runs an agent until it is told to end.
+pub(crate) fn run(path: &Path) -> ExitCode {
+    let (config, warnings) = match config_files::load(path) {
+        Ok(loaded) => loaded,
+        Err(problems) => return fail(&check::report(&problems), EXIT_USAGE),
+    };
+    start_log(config.agent.log_level);
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
+    let clock = Clock::start();
+    let (store, thread) = match open_store(&config) {
+        Ok(opened) => opened,
+        Err(text) => return fail(&format!("hydrant: {text}"), EXIT_STORAGE),
+    };
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("hydrant: no runtime: {error}"), 1),
+    };
+    let parts = ReactorParts {
+        config,
+        config_path: Some(path.to_owned()),
+        clock,
+        store: store.clone(),
+    };
+    let outcome = LocalSet::new().block_on(&runtime, async {
+        let reactor = Reactor::start(parts).await?;
+        let mut durable = store.durable();
+        let store_ended = async move { while durable.changed().await.is_ok() {} };
+        let ended = async {
+            tokio::select! {
+                () = store_ended => Ok(()),
+                told = told_to_end() => told,
+            }
+        };
+        reactor.run(ended).await
+    });
+    // Threads that wait for a name server must not hold up the end.
+    runtime.shutdown_background();
+    end_store(&store, thread, outcome.err().map(|error| error.to_string()))
+}
+
+/// Recovers the ring and starts the thread that owns it.
+pub(crate) fn open_store(
+    config: &Config,
+) -> Result<(StoreHandle, JoinHandle<Result<(), StoreError>>), String> {
+    let ring = ring_file::open(&config.agent.state_dir, &config.buffer)
+        .map_err(|error| error.to_string())?;
+    store::spawn(ring, store_options(&config.buffer)).map_err(|error| with_sources(&error))
+}
+
+/// Syncs what is there, ends the store thread, and says how it all went.
+pub(crate) fn end_store(
+    store: &StoreHandle,
+    thread: JoinHandle<Result<(), StoreError>>,
+    reactor_error: Option<String>,
+) -> ExitCode {
+    store.stop_blocking();
+    match thread.join() {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            let text = with_sources(&error);
+            return fail(
+                &format!("hydrant: {text}; it is recovered at the next start"),
+                EXIT_STORAGE,
+            );
+        }
+        Err(_) => return fail("hydrant: the store thread panicked", 1),
+    }
+    match reactor_error {
+        None => ExitCode::SUCCESS,
+        Some(text) => fail(&format!("hydrant: {text}"), 1),
+    }
+}
+
+/// The runtime of the agent.
+pub(crate) fn runtime() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .thread_stack_size(BLOCKING_STACK_BYTES)
+        .build()
+}
+
+/// Asks a running agent how it stands.
+pub(crate) fn status(arguments: &StatusArgs) -> ExitCode {
+    let socket = match &arguments.socket {
+        Some(socket) => socket.clone(),
+        None => match config_files::load(&arguments.config) {
+            Ok((config, _)) => config.agent.control_socket,
+            Err(problems) => return fail(&check::report(&problems), EXIT_USAGE),
+        },
+    };
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("hydrant: no runtime: {error}"), 1),
+    };
+    match runtime.block_on(control::ask_status(&socket)) {
+        Ok(status) if arguments.json => match serde_json::to_string_pretty(&status) {
+            Ok(text) => print(&format!("{text}\n")),
+            Err(error) => fail(&format!("hydrant: {error}"), 1),
+        },
+        Ok(status) => print(&show::status(&status)),
+        Err(error) => fail(&format!("hydrant: {error}"), 1),
+    }
+}
+
+/// Logs to standard error; under systemd without times, which the journal adds.
+pub(crate) fn start_log(level: LogLevel) {
+    let level = match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    let log = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false);
+    // A second start in one process (a test) keeps the first log.
+    drop(match std::env::var_os("JOURNAL_STREAM") {
+        Some(_) => log.without_time().try_init(),
+        None => log.try_init(),
+    });
+}
+
+fn store_options(buffer: &BufferConfig) -> StoreOptions {
+    StoreOptions {
+        when_full: buffer.when_full,
+        sync_delay_max: buffer.sync_delay_max,
+        sync_bytes: buffer.sync_bytes.as_usize(),
+    }
+}
+
+/// An error with its reasons, outermost first.
+pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}

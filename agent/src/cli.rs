@@ -1,0 +1,90 @@
+//! What may be typed after `hydrant`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Where the configuration is read from when nobody says otherwise.
+pub(crate) const CONFIG_DEFAULT: &str = "/etc/hydrant/hydrant.toml";
+
+const AFTER_HELP: &str = "\
+Try it without any set-up:
+  hydrant demo --feed
+
+Set it up:
+  1. write /etc/hydrant/hydrant.toml, for example
+       [sources.app]
+       type = \"file\"
+       paths = [\"/var/log/app/*.log\"]
+
+       [destinations.collector]
+       type = \"http\"
+       url = \"https://collector.example/ingest\"
+  2. hydrant check
+  3. hydrant run        (or: systemctl start hydrant)
+  4. hydrant status
+
+Exit status: 0 done; 64 wrong usage or configuration; 74 the ring's disk failed; 1 anything else.";
+
+/// Collects MQTT, files and syslog into a ring on disk and forwards them to Amazon Data Firehose
+/// or any HTTP endpoint. What is acknowledged is on disk; what is on disk is delivered or counted.
+#[derive(Debug, Parser)]
+#[command(name = "hydrant", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the agent in the foreground, as the service does
+    Run(ConfigArgs),
+    /// Check a configuration: every error at once, with file and line
+    Check(ConfigArgs),
+    /// Show the main job on this machine: listeners, a ring and a receiver on loopback
+    Demo(DemoArgs),
+    /// Ask a running agent how it stands
+    Status(StatusArgs),
+    /// Print the JSON Schema of the configuration, for editors
+    Schema,
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Which configuration.
+#[derive(Args, Debug)]
+pub(crate) struct ConfigArgs {
+    /// Configuration file; files in hydrant.d/ beside it are added in the order of their names
+    #[arg(short, long, value_name = "FILE", default_value = CONFIG_DEFAULT)]
+    pub(crate) config: PathBuf,
+}
+
+/// How `demo` is done.
+#[derive(Args, Debug)]
+pub(crate) struct DemoArgs {
+    /// Feed it with records of a small plant instead of waiting for yours
+    #[arg(long)]
+    pub(crate) feed: bool,
+    /// End after so many seconds instead of on Ctrl-C
+    #[arg(long, value_name = "N")]
+    pub(crate) seconds: Option<u64>,
+}
+
+/// How `status` is shown.
+#[derive(Args, Debug)]
+pub(crate) struct StatusArgs {
+    /// Configuration file of the agent that is asked
+    #[arg(short, long, value_name = "FILE", default_value = CONFIG_DEFAULT)]
+    pub(crate) config: PathBuf,
+    /// Its control socket, instead of the one the configuration names
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+    /// One JSON document for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,373 @@
+//! Grows a batch out of frames; runs on a worker thread.
+//!
+//! A batch is cut where its limits say, or at an exact entry when a range of an earlier plan is
+//! encoded again.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use diskring::{Frame, Seq};
+use pipeline::batch::{Batcher, Complete};
+use pipeline::config::DestinationConfig;
+use pipeline::destination::{Destination, EncodedBatch, EncodedBody, Packer, Push, SeqRange};
+use pipeline::encode::{BatchEncoder, Encoding, EntryMeta, Origin, RecordWriter};
+use pipeline::record::PayloadState;
+use pipeline::stored::{self, FieldsRef, StoredRef};
+use pipeline::time::{Monotonic, WallClock};
+use pipeline::transform::{Outcome, Transforms};
+
+use crate::intake::SourceTag;
+use crate::store::SourceNames;
+
+/// What every batch of a destination is made with.
+#[derive(Debug)]
+pub(super) struct Recipe {
+    config: DestinationConfig,
+    origin: Origin,
+    transforms: Arc<Transforms>,
+    writer: RecordWriter,
+}
+
+/// The sources of the ring, as a destination sees them.
+#[derive(Clone, Debug)]
+pub(super) struct Sources {
+    names: SourceNames,
+    takes: Option<Arc<BTreeSet<SourceTag>>>,
+}
+
+/// A finished batch.
+#[derive(Debug)]
+pub(super) struct Built {
+    /// The entries it covers.
+    pub(super) range: SeqRange,
+    /// Its bytes.
+    pub(super) encoded: EncodedBatch,
+    /// Records in it.
+    pub(super) count: u64,
+    /// Records that a transform let go.
+    pub(super) filtered: u64,
+    /// Bytes before compression.
+    pub(super) raw_bytes: u64,
+    /// When the oldest record in it was received.
+    pub(super) oldest: Option<WallClock>,
+}
+
+/// A batch that grows.
+#[derive(Debug)]
+pub(super) struct Builder {
+    recipe: Arc<Recipe>,
+    sources: Sources,
+    batcher: Batcher,
+    first: Seq,
+    end: Seq,
+    limit: Option<Seq>,
+    exact: bool,
+    body: Body,
+    count: u64,
+    filtered: u64,
+    raw_bytes: u64,
+    oldest: Option<WallClock>,
+    full: bool,
+    line: Vec<u8>,
+    bytes: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum Body {
+    Whole(Box<BatchEncoder>),
+    Packed(Box<Packer>),
+}
+
+impl Recipe {
+    /// A recipe for `config`, for records that come out of `origin`.
+    pub(super) fn new(
+        config: DestinationConfig,
+        origin: Origin,
+        transforms: Arc<Transforms>,
+    ) -> Self {
+        let writer = RecordWriter::new(config.format, config.metadata, &origin);
+        Self {
+            config,
+            origin,
+            transforms,
+            writer,
+        }
+    }
+
+    /// The sources of the ring as this destination sees them.
+    pub(super) fn sources(&self, names: SourceNames) -> Sources {
+        let takes = self.config.from.as_ref().map(|from| {
+            let named = |name: &Arc<str>| from.iter().any(|from| **from == **name);
+            let tags = names
+                .iter()
+                .filter(|(_, name)| named(name))
+                .map(|(tag, _)| *tag);
+            Arc::new(tags.collect())
+        });
+        Sources { names, takes }
+    }
+
+    fn encoding(&self) -> Encoding {
+        Encoding {
+            format: self.config.format,
+            compression: self.config.compression,
+            metadata: self.config.metadata,
+        }
+    }
+}
+
+impl Sources {
+    /// Records of `frames` in `range` that are for this destination, as they are stored.
+    pub(super) fn records<'a>(
+        &'a self,
+        frames: &'a [Frame],
+        range: SeqRange,
+    ) -> impl Iterator<Item = (EntryMeta<'a>, &'a [u8])> {
+        frames
+            .iter()
+            .flat_map(Frame::entries)
+            .filter(move |entry| range.contains(entry.seq) && self.takes(entry.tag))
+            .map(|entry| {
+                (
+                    EntryMeta {
+                        seq: entry.seq,
+                        source: self.name(entry.tag),
+                    },
+                    entry.payload,
+                )
+            })
+    }
+
+    fn takes(&self, tag: SourceTag) -> bool {
+        self.takes.as_ref().is_none_or(|takes| takes.contains(&tag))
+    }
+
+    fn name(&self, tag: SourceTag) -> &str {
+        self.names.get(&tag).map_or("unknown", |name| &**name)
+    }
+}
+
+impl Builder {
+    /// An empty batch that begins with `first`, and that ends at `limit` at the latest.
+    pub(super) fn new(
+        recipe: &Arc<Recipe>,
+        destination: &Destination,
+        sources: Sources,
+        batcher: Batcher,
+        first: Seq,
+        limit: Option<Seq>,
+    ) -> Self {
+        let body = match destination {
+            Destination::Firehose(firehose) => Body::Packed(Box::new(firehose.packer(
+                recipe.config.compression,
+                recipe.config.batch.count_max,
+                first,
+            ))),
+            Destination::Http(_) | Destination::Directory(_) => Body::Whole(Box::new(
+                BatchEncoder::new(recipe.encoding(), &recipe.origin),
+            )),
+        };
+        Self {
+            recipe: Arc::clone(recipe),
+            sources,
+            batcher,
+            first,
+            end: first,
+            limit,
+            exact: limit.is_some(),
+            body,
+            count: 0,
+            filtered: 0,
+            raw_bytes: 0,
+            oldest: None,
+            full: false,
+            line: Vec::new(),
+            bytes: Vec::new(),
+        }
+    }
+
+    /// Takes what it can of `frames`; false once it wants no more.
+    pub(super) fn take(&mut self, frames: &[Frame], now: Monotonic) -> bool {
+        for frame in frames {
+            if self.full || self.limit.is_some_and(|limit| frame.first() >= limit) {
+                break;
+            }
+            self.take_frame(frame, now);
+        }
+        if self.limit.is_some_and(|limit| self.end >= limit) {
+            self.full = true;
+        }
+        !self.full
+    }
+
+    /// The first entry that it has not taken.
+    pub(super) const fn end(&self) -> Seq {
+        self.end
+    }
+
+    /// Whether it holds no record.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// When the oldest record in it was received.
+    pub(super) const fn oldest(&self) -> Option<WallClock> {
+        self.oldest
+    }
+
+    /// Whether it wants no more, at `now`.
+    pub(super) fn is_complete(&self, now: Monotonic) -> bool {
+        self.full || (!self.exact && self.batcher.poll_complete(now).is_some())
+    }
+
+    /// When it is complete by age.
+    pub(super) fn poll_timeout(&self) -> Option<Monotonic> {
+        self.batcher.poll_timeout()
+    }
+
+    /// Completes it; `end` is where the entries that were looked at end.
+    pub(super) fn finish(self, end: Seq) -> Built {
+        let range = SeqRange::new(self.first, end.max(self.end));
+        let encoded = match self.body {
+            Body::Whole(encoder) => {
+                let filtered = u32::try_from(self.filtered).unwrap_or(u32::MAX);
+                let body = EncodedBody::new(encoder.finish(), range, filtered);
+                EncodedBatch::Body(body)
+            }
+            Body::Packed(packer) => EncodedBatch::Units(packer.finish(range.end)),
+        };
+        let Self {
+            count,
+            filtered,
+            raw_bytes,
+            oldest,
+            ..
+        } = self;
+        Built {
+            range,
+            encoded,
+            count,
+            filtered,
+            raw_bytes,
+            oldest,
+        }
+    }
+
+    fn take_frame(&mut self, frame: &Frame, now: Monotonic) {
+        let (recipe, sources) = (Arc::clone(&self.recipe), self.sources.clone());
+        for entry in frame.entries() {
+            if entry.seq < self.end {
+                continue;
+            }
+            if self.limit.is_some_and(|limit| entry.seq >= limit) {
+                return;
+            }
+            if sources.takes(entry.tag) {
+                let meta = EntryMeta {
+                    seq: entry.seq,
+                    source: sources.name(entry.tag),
+                };
+                if !self.take_entry(&recipe, meta, entry.payload, now) {
+                    self.full = true;
+                    return;
+                }
+            }
+            self.end = entry.seq.advance(1);
+            if !self.exact
+                && self
+                    .batcher
+                    .poll_complete(now)
+                    .is_some_and(|why| why != Complete::Age)
+            {
+                self.full = true;
+                return;
+            }
+        }
+        self.end = self.end.max(frame.end());
+    }
+
+    /// Adds one entry; false when the batch has no room for it.
+    fn take_entry(
+        &mut self,
+        recipe: &Recipe,
+        meta: EntryMeta<'_>,
+        payload: &[u8],
+        now: Monotonic,
+    ) -> bool {
+        let Ok(record) = StoredRef::decode(payload) else {
+            // Only another version can have written it; its bytes still go out.
+            let kept = StoredRef {
+                payload,
+                ..unreadable()
+            };
+            return self.push(meta, &kept, now);
+        };
+        if recipe.transforms.is_empty() {
+            return self.push(meta, &record, now);
+        }
+        match recipe.transforms.apply(record.to_record(), meta.seq.get()) {
+            Outcome::Keep(changed) => {
+                let mut bytes = std::mem::take(&mut self.bytes);
+                bytes.clear();
+                stored::encode(&changed, &mut bytes);
+                let taken = match StoredRef::decode(&bytes) {
+                    Ok(changed) => self.push(meta, &changed, now),
+                    Err(_) => true,
+                };
+                self.bytes = bytes;
+                taken
+            }
+            Outcome::Filtered => {
+                self.filtered += 1;
+                if let Body::Packed(packer) = &mut self.body {
+                    packer.handle_filtered();
+                }
+                true
+            }
+        }
+    }
+
+    fn push(&mut self, meta: EntryMeta<'_>, record: &StoredRef<'_>, now: Monotonic) -> bool {
+        let added = match &mut self.body {
+            Body::Whole(encoder) => {
+                // A record is counted by its payload before it is written: the limit is on the
+                // batch, which is allowed to pass it by one record's metadata.
+                let guess = u64::try_from(record.payload.len()).unwrap_or(u64::MAX);
+                if !self.exact && !self.batcher.fits(guess) {
+                    return false;
+                }
+                let before = encoder.raw_bytes();
+                encoder.push(meta, record);
+                encoder.raw_bytes().saturating_sub(before)
+            }
+            Body::Packed(packer) => {
+                self.line.clear();
+                self.recipe.writer.write(meta, record, &mut self.line);
+                let len = u64::try_from(self.line.len()).unwrap_or(u64::MAX);
+                if (!self.exact && !self.batcher.fits(len))
+                    || packer.push(meta.seq, &self.line) == Push::Full
+                {
+                    return false;
+                }
+                self.line.len()
+            }
+        };
+        let added = u64::try_from(added).unwrap_or(u64::MAX);
+        self.raw_bytes += added;
+        self.batcher.handle_record(now, added);
+        self.count += 1;
+        self.oldest = self.oldest.or(Some(record.received_at));
+        true
+    }
+}
+
+fn unreadable() -> StoredRef<'static> {
+    StoredRef {
+        received_at: WallClock::default(),
+        time: None,
+        payload: &[],
+        payload_state: PayloadState::Opaque,
+        fields: FieldsRef::default(),
+        decode_error: Some("stored by another version of hydrant; kept as its stored bytes"),
+    }
+}

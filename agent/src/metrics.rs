@@ -1,0 +1,294 @@
+//! The counters as Prometheus text, on a loopback address.
+
+use std::convert::Infallible;
+use std::fmt::Write as _;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::CONTENT_TYPE;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+
+use crate::reactor::Overview;
+use crate::telemetry::{DestinationStatus, SourceStatus, Status};
+
+/// How long one scrape may take.
+const SCRAPE_MAX: Duration = Duration::from_secs(10);
+
+/// Answers `GET /metrics` for ever, one scraper after the other.
+pub(crate) async fn serve(listener: TcpListener, overview: Rc<Overview>) {
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "metrics");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                continue;
+            }
+        };
+        let service = service_fn(|request| answer(request, Rc::clone(&overview)));
+        let connection = hyper::server::conn::http1::Builder::new()
+            .keep_alive(false)
+            .timer(TokioTimer::new())
+            .max_buf_size(8 * 1024)
+            .serve_connection(TokioIo::new(stream), service);
+        // A scraper that went away comes again.
+        drop(timeout(SCRAPE_MAX, connection).await);
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    overview: Rc<Overview>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (status, body) = match (request.uri().path(), overview.status().await) {
+        ("/metrics", Ok(status)) => (StatusCode::OK, render(&status)),
+        ("/metrics", Err(_)) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the store has ended\n".to_owned(),
+        ),
+        _ => (
+            StatusCode::NOT_FOUND,
+            "counters are at /metrics\n".to_owned(),
+        ),
+    };
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        hyper::header::HeaderValue::from_static("text/plain; version=0.0.4"),
+    );
+    Ok(response)
+}
+
+/// The Prometheus text exposition format, version 0.0.4.
+pub(crate) fn render(status: &Status) -> String {
+    let mut text = String::new();
+    for (name, kind, help, value) in BUFFER_METRICS {
+        family(&mut text, name, kind, help);
+        sample(&mut text, name, &[], value(status));
+    }
+    for (name, kind, help, value) in SOURCE_METRICS {
+        family(&mut text, name, kind, help);
+        for (source, status) in &status.sources {
+            sample(&mut text, name, &[("source", source)], value(status));
+        }
+    }
+    for (name, kind, help, value) in DESTINATION_METRICS {
+        family(&mut text, name, kind, help);
+        for (destination, status) in &status.destinations {
+            sample(
+                &mut text,
+                name,
+                &[("destination", destination)],
+                value(status),
+            );
+        }
+    }
+    family(
+        &mut text,
+        EVICTED,
+        "counter",
+        "Records that made room before they were delivered.",
+    );
+    for (destination, status) in &status.destinations {
+        for (source, count) in &status.evicted_by_source {
+            let labels = [
+                ("destination", destination.as_str()),
+                ("source", source.as_str()),
+            ];
+            sample(&mut text, EVICTED, &labels, *count);
+        }
+    }
+    text
+}
+
+const EVICTED: &str = "destination_evicted_total";
+
+type Metric<T> = (&'static str, &'static str, &'static str, fn(&T) -> u64);
+
+const BUFFER_METRICS: [Metric<Status>; 7] = [
+    ("uptime_seconds", "gauge", "Since the start.", |s| {
+        s.uptime_s
+    }),
+    ("buffer_capacity_bytes", "gauge", "Size of the ring.", |s| {
+        s.buffer.capacity_bytes
+    }),
+    (
+        "buffer_used_bytes",
+        "gauge",
+        "Bytes that hold entries.",
+        |s| s.buffer.used_bytes,
+    ),
+    ("buffer_next_seq", "gauge", "Entries ever appended.", |s| {
+        s.buffer.next_seq
+    }),
+    (
+        "buffer_durable_seq",
+        "gauge",
+        "Entries ever made durable.",
+        |s| s.buffer.durable_seq,
+    ),
+    (
+        "buffer_written_bytes_total",
+        "counter",
+        "Written to disk.",
+        |s| s.buffer.written_bytes,
+    ),
+    ("buffer_syncs_total", "counter", "Syncs.", |s| {
+        s.buffer.syncs
+    }),
+];
+
+const SOURCE_METRICS: [Metric<SourceStatus>; 8] = [
+    (
+        "source_received_total",
+        "counter",
+        "Records taken in.",
+        |s| s.received,
+    ),
+    (
+        "source_received_bytes_total",
+        "counter",
+        "Payload bytes.",
+        |s| s.received_bytes,
+    ),
+    (
+        "source_filtered_total",
+        "counter",
+        "Records a transform let go.",
+        |s| s.filtered,
+    ),
+    (
+        "source_stored_total",
+        "counter",
+        "Records in the ring.",
+        |s| s.stored,
+    ),
+    (
+        "source_decode_errors_total",
+        "counter",
+        "Records kept raw.",
+        |s| s.decode_errors,
+    ),
+    ("source_cut_total", "counter", "Records cut.", |s| s.cut),
+    (
+        "source_refused_total",
+        "counter",
+        "What was turned away.",
+        |s| s.refused,
+    ),
+    ("source_connections", "gauge", "Connections.", |s| {
+        s.connections
+    }),
+];
+
+const DESTINATION_METRICS: [Metric<DestinationStatus>; 9] = [
+    (
+        "destination_waiting",
+        "gauge",
+        "Records still to be taken.",
+        |d| d.waiting,
+    ),
+    (
+        "destination_delivered_total",
+        "counter",
+        "Records accepted.",
+        |d| d.delivered,
+    ),
+    (
+        "destination_rejected_total",
+        "counter",
+        "Records refused.",
+        |d| d.rejected,
+    ),
+    (
+        "destination_filtered_total",
+        "counter",
+        "Records a transform let go.",
+        |d| d.filtered,
+    ),
+    (
+        "destination_truncated_total",
+        "counter",
+        "Records the disk lost.",
+        |d| d.truncated,
+    ),
+    (
+        "destination_oldest_waiting_ms",
+        "gauge",
+        "Age of the oldest waiting record.",
+        |d| d.oldest_waiting_ms.unwrap_or(0),
+    ),
+    ("destination_requests_total", "counter", "Requests.", |d| {
+        d.requests
+    }),
+    (
+        "destination_failures_total",
+        "counter",
+        "Requests not accepted.",
+        |d| d.failures,
+    ),
+    (
+        "destination_sent_bytes_total",
+        "counter",
+        "Accepted bytes as sent.",
+        |d| d.sent_bytes,
+    ),
+];
+
+fn family(text: &mut String, name: &str, kind: &str, help: &str) {
+    push(
+        text,
+        format_args!("# HELP hydrant_{name} {help}\n# TYPE hydrant_{name} {kind}\n"),
+    );
+}
+
+fn sample(text: &mut String, name: &str, labels: &[(&str, &str)], value: u64) {
+    push(text, format_args!("hydrant_{name}"));
+    for (index, (label, value)) in labels.iter().enumerate() {
+        let open = if index == 0 { '{' } else { ',' };
+        push(text, format_args!("{open}{label}=\"{}\"", escaped(value)));
+    }
+    push(
+        text,
+        format_args!("{} {value}\n", if labels.is_empty() { "" } else { "}" }),
+    );
+}
+
+fn escaped(value: &str) -> String {
+    value
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}
+
+fn push(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    // A String takes whatever it is given.
+    text.write_fmt(arguments).ok();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_escaped_and_counters_are_there() {
+        let mut status = Status::default();
+        let destination = DestinationStatus {
+            delivered: 7,
+            evicted_by_source: [("a\"b".to_owned(), 3)].into(),
+            ..DestinationStatus::default()
+        };
+        status.destinations.insert("lake".to_owned(), destination);
+        let text = render(&status);
+        assert!(text.contains("hydrant_destination_delivered_total{destination=\"lake\"} 7\n"));
+        assert!(text.contains("{destination=\"lake\",source=\"a\\\"b\"} 3\n"));
+    }
+}

@@ -1,0 +1,453 @@
+//! What runs on the runtime: sources, destinations, the control socket, signals, the watchdog.
+//!
+//! Start and reload are the same step: what the configuration names and does not run is started,
+//! what runs and is not named any more, or named differently, is stopped first.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pipeline::config::{Config, DestinationConfig, SourceConfig, SourceKind};
+use pipeline::transform::Transforms;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::clock::Clock;
+use crate::deliver::{self, DestinationGauges, DestinationParts};
+use crate::intake::{FIELD_BYTES_MAX, Intake, IntakeParts, Settled};
+use crate::store::{Request, StoreEnded, StoreHandle};
+use crate::telemetry::{BufferStatus, DestinationStatus, SourceCounters, SourceStatus, Status};
+use crate::{config_files, control, metrics, source};
+
+/// How long sources may take to hand over what they have and to acknowledge what is durable.
+const SOURCES_END_MAX: Duration = Duration::from_secs(3);
+
+/// What the reactor needs.
+#[derive(Debug)]
+pub(crate) struct ReactorParts {
+    /// What to do.
+    pub(crate) config: Config,
+    /// Where that was read, to read it again on SIGHUP; the demo has none.
+    pub(crate) config_path: Option<PathBuf>,
+    /// The process's clock.
+    pub(crate) clock: Clock,
+    /// The way to the store thread.
+    pub(crate) store: StoreHandle,
+}
+
+/// Everything that runs.
+#[derive(Debug)]
+pub(crate) struct Reactor {
+    config: Config,
+    config_path: Option<PathBuf>,
+    overview: Rc<Overview>,
+    sources: BTreeMap<String, Running<SourceConfig>>,
+    destinations: BTreeMap<String, Running<DestinationConfig>>,
+}
+
+/// One component that runs.
+#[derive(Debug)]
+struct Running<C> {
+    config: C,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+/// Why the reactor could not start.
+#[derive(Debug)]
+pub(crate) enum ReactorError {
+    /// The control socket.
+    ControlSocket(PathBuf, std::io::Error),
+    /// The metrics address.
+    Metrics(std::net::SocketAddr, std::io::Error),
+    /// Signals.
+    Signals(std::io::Error),
+    /// The store has ended; its thread knows why.
+    Store(StoreEnded),
+}
+
+impl std::fmt::Display for ReactorError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::ControlSocket(path, error) => write!(
+                f,
+                "the control socket {} cannot be made: {error}; set agent.control_socket to a \
+                 path that this user may write",
+                path.display()
+            ),
+            Self::Metrics(address, error) => {
+                write!(f, "agent.metrics_listen {address} cannot be used: {error}")
+            }
+            Self::Signals(error) => write!(f, "signals cannot be received: {error}"),
+            Self::Store(_) => f.write_str("the store has ended"),
+        }
+    }
+}
+
+impl std::error::Error for ReactorError {}
+
+impl From<StoreEnded> for ReactorError {
+    fn from(ended: StoreEnded) -> Self {
+        Self::Store(ended)
+    }
+}
+
+/// What can be told about everything that runs.
+#[derive(Debug)]
+pub(crate) struct Overview {
+    agent: String,
+    clock: Clock,
+    store: StoreHandle,
+    sources: RefCell<BTreeMap<String, Arc<SourceCounters>>>,
+    destinations: RefCell<BTreeMap<String, Arc<DestinationGauges>>>,
+}
+
+impl Overview {
+    /// How everything stands.
+    pub(crate) async fn status(&self) -> Result<Status, StoreEnded> {
+        let store = self.store.status().await?;
+        let now = self.clock.wall();
+        let source_names = self.store.source_names();
+        let source_name = |tag: &u16| {
+            source_names
+                .get(tag)
+                .map_or_else(|| "unknown".to_owned(), ToString::to_string)
+        };
+        let sources = self.sources.borrow();
+        let gauges = self.destinations.borrow();
+        let destinations = store.destinations.iter().map(|(name, tally)| {
+            let mut status = DestinationStatus {
+                committed: tally.committed().get(),
+                waiting: tally.waiting(),
+                delivered: tally.delivered(),
+                rejected: tally.rejected(),
+                filtered: tally.filtered(),
+                evicted: tally.evicted().values().sum(),
+                evicted_by_source: tally
+                    .evicted()
+                    .iter()
+                    .map(|(tag, count)| (source_name(tag), *count))
+                    .collect(),
+                truncated: tally.truncated(),
+                ..DestinationStatus::default()
+            };
+            if let Some(gauges) = gauges.get(name) {
+                gauges.fill(&mut status, now);
+            }
+            (name.clone(), status)
+        });
+        Ok(Status {
+            agent: self.agent.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_s: self.clock.monotonic().elapsed().as_secs(),
+            buffer: BufferStatus {
+                ..store.buffer.clone()
+            },
+            sources: sources
+                .iter()
+                .map(|(name, counters)| (name.clone(), SourceStatus::of(counters)))
+                .collect(),
+            destinations: destinations.collect(),
+        })
+    }
+}
+
+impl Reactor {
+    /// Starts everything the configuration names.
+    pub(crate) async fn start(parts: ReactorParts) -> Result<Self, ReactorError> {
+        let ReactorParts {
+            config,
+            config_path,
+            clock,
+            store,
+        } = parts;
+        let overview = Rc::new(Overview {
+            agent: config.agent.id.clone(),
+            clock,
+            store,
+            sources: RefCell::default(),
+            destinations: RefCell::default(),
+        });
+        let socket = &config.agent.control_socket;
+        let listener = control::bind(socket)
+            .map_err(|error| ReactorError::ControlSocket(socket.clone(), error))?;
+        tokio::task::spawn_local(control::serve(listener, Rc::clone(&overview)));
+        if let Some(address) = config.agent.metrics_listen {
+            let listener = tokio::net::TcpListener::bind(address)
+                .await
+                .map_err(|error| ReactorError::Metrics(address, error))?;
+            tokio::task::spawn_local(metrics::serve(listener, Rc::clone(&overview)));
+        }
+        let mut reactor = Self {
+            config: config.clone(),
+            config_path,
+            overview,
+            sources: BTreeMap::new(),
+            destinations: BTreeMap::new(),
+        };
+        reactor.adopt(config).await?;
+        Ok(reactor)
+    }
+
+    /// What can be told about everything that runs.
+    pub(crate) fn overview(&self) -> Rc<Overview> {
+        Rc::clone(&self.overview)
+    }
+
+    /// Runs until `ended` is ready, then ends everything in order; SIGHUP reloads.
+    pub(crate) async fn run(
+        mut self,
+        ended: impl Future<Output = Result<(), ReactorError>>,
+    ) -> Result<(), ReactorError> {
+        let mut hangup = signal(SignalKind::hangup()).map_err(ReactorError::Signals)?;
+        let mut ended = std::pin::pin!(ended);
+        notify(&[sd_notify::NotifyState::Ready]);
+        let watchdog = tokio::task::spawn_local(feed_watchdog(self.overview.store.clone()));
+        loop {
+            tokio::select! {
+                told = &mut ended => break told?,
+                _ = hangup.recv() => self.reload().await?,
+            }
+        }
+        notify(&[sd_notify::NotifyState::Stopping]);
+        watchdog.abort();
+        self.end().await;
+        Ok(())
+    }
+
+    /// Takes the configuration files anew: whole, or not at all.
+    async fn reload(&mut self) -> Result<(), ReactorError> {
+        let Some(path) = &self.config_path else {
+            return Ok(());
+        };
+        notify(&[sd_notify::NotifyState::Reloading]);
+        match config_files::load(path) {
+            Ok((config, warnings)) => {
+                for warning in warnings {
+                    tracing::warn!("{warning}");
+                }
+                match fixed_difference(&self.config, &config) {
+                    None => {
+                        self.adopt(config).await?;
+                        tracing::info!("configuration reloaded");
+                    }
+                    Some(what) => tracing::error!(
+                        "configuration not reloaded, the old one stays: {what} cannot change \
+                         while hydrant runs; restart it"
+                    ),
+                }
+            }
+            Err(problems) => {
+                for problem in &problems {
+                    tracing::error!("{problem}");
+                }
+                tracing::error!(
+                    "configuration not reloaded, the old one stays: {} problem(s)",
+                    problems.len()
+                );
+            }
+        }
+        notify(&[sd_notify::NotifyState::Ready]);
+        Ok(())
+    }
+
+    /// Stops what is not wanted any more, starts what is new, leaves the rest alone.
+    async fn adopt(&mut self, config: Config) -> Result<(), StoreEnded> {
+        let sources = take_changed(&mut self.sources, &config.sources);
+        for name in stop_all(sources).await {
+            self.overview.sources.borrow_mut().remove(&name);
+        }
+        let destinations = take_changed(&mut self.destinations, &config.destinations);
+        for name in stop_all(destinations).await {
+            self.overview.destinations.borrow_mut().remove(&name);
+        }
+        // Destinations first: they know all sources that come after them.
+        for (name, wanted) in &config.destinations {
+            if !self.destinations.contains_key(name) {
+                let running = self.start_destination(name, wanted, &config).await?;
+                self.destinations.insert(name.clone(), running);
+            }
+        }
+        self.overview
+            .store
+            .tell(Request::ForgetClosedDestinations)
+            .await?;
+        for (name, wanted) in &config.sources {
+            if !self.sources.contains_key(name) {
+                let running = self.start_source(name, wanted).await?;
+                self.sources.insert(name.clone(), running);
+            }
+        }
+        self.config = config;
+        Ok(())
+    }
+
+    async fn start_source(
+        &self,
+        name: &str,
+        config: &SourceConfig,
+    ) -> Result<Running<SourceConfig>, StoreEnded> {
+        let overview = &self.overview;
+        let counters = Arc::new(SourceCounters::default());
+        let opening = overview
+            .store
+            .open_source(name.to_owned(), Arc::clone(&counters))
+            .await?;
+        overview
+            .sources
+            .borrow_mut()
+            .insert(name.to_owned(), Arc::clone(&counters));
+        let entry_bytes_max = overview.store.entry_bytes_max();
+        let intake = Intake::new(IntakeParts {
+            name: name.to_owned(),
+            tag: opening.tag,
+            transforms: compiled(&config.transforms),
+            checkpoints: opening.checkpoints,
+            record_bytes_max: entry_bytes_max.saturating_sub(FIELD_BYTES_MAX),
+            clock: overview.clock,
+            counters,
+            settled: Arc::new(Settled::default()),
+            store: overview.store.incoming(),
+        });
+        let (stop, shutdown) = watch::channel(false);
+        let kind = config.kind.clone();
+        let task = tokio::task::spawn_local(async move {
+            match kind {
+                SourceKind::Mqtt(config) => source::mqtt::run(config, intake, shutdown).await,
+                SourceKind::MqttListener(config) => {
+                    source::mqtt_listener::run(config, intake, shutdown).await;
+                }
+                SourceKind::File(config) => source::file::run(config, intake, shutdown).await,
+                SourceKind::Syslog(config) => source::syslog::run(config, intake, shutdown).await,
+            }
+        });
+        tracing::info!(source = name, "source started");
+        Ok(Running {
+            config: config.clone(),
+            stop,
+            task,
+        })
+    }
+
+    async fn start_destination(
+        &self,
+        name: &str,
+        wanted: &DestinationConfig,
+        config: &Config,
+    ) -> Result<Running<DestinationConfig>, StoreEnded> {
+        let overview = &self.overview;
+        let gauges = Arc::new(DestinationGauges::default());
+        let opening = overview
+            .store
+            .open_destination(name.to_owned(), wanted.from.clone())
+            .await?;
+        overview
+            .destinations
+            .borrow_mut()
+            .insert(name.to_owned(), Arc::clone(&gauges));
+        let (stop, shutdown) = watch::channel(false);
+        let parts = DestinationParts {
+            name: name.to_owned(),
+            agent: config.agent.id.clone(),
+            config: wanted.clone(),
+            transforms: Arc::new(compiled(&wanted.transforms)),
+            opening,
+            gauges,
+            clock: overview.clock,
+            store: overview.store.clone(),
+        };
+        let task = tokio::task::spawn_local(deliver::run(parts, shutdown));
+        tracing::info!(destination = name, "destination started");
+        Ok(Running {
+            config: wanted.clone(),
+            stop,
+            task,
+        })
+    }
+
+    /// Ends sources, then destinations; what was taken in is with the store by then.
+    async fn end(self) {
+        stop_all(self.sources.into_iter().collect()).await;
+        stop_all(self.destinations.into_iter().collect()).await;
+        drop(std::fs::remove_file(&self.config.agent.control_socket));
+    }
+}
+
+/// Ready when SIGTERM or SIGINT came.
+pub(crate) async fn told_to_end() -> Result<(), ReactorError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(ReactorError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ReactorError::Signals)?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    }
+}
+
+/// What of the agent and its buffer differs, which only a restart can change.
+fn fixed_difference(running: &Config, wanted: &Config) -> Option<&'static str> {
+    if running.agent != wanted.agent {
+        Some("[agent]")
+    } else if running.buffer != wanted.buffer {
+        Some("[buffer]")
+    } else {
+        None
+    }
+}
+
+fn take_changed<C: PartialEq>(
+    running: &mut BTreeMap<String, Running<C>>,
+    wanted: &BTreeMap<String, C>,
+) -> Vec<(String, Running<C>)> {
+    running
+        .extract_if(.., |name, running| {
+            wanted.get(name) != Some(&running.config)
+        })
+        .collect()
+}
+
+/// Stops components side by side; one that does not end in time is cut off.
+async fn stop_all<C>(running: Vec<(String, Running<C>)>) -> Vec<String> {
+    for (_, component) in &running {
+        component.stop.send_replace(true);
+    }
+    let mut names = Vec::new();
+    for (name, mut component) in running {
+        if timeout(SOURCES_END_MAX, &mut component.task).await.is_err() {
+            tracing::warn!("{name} did not end in time");
+            component.task.abort();
+        }
+        names.push(name);
+    }
+    names
+}
+
+fn compiled(transforms: &[pipeline::config::TransformConfig]) -> Transforms {
+    // The configuration was refused if one of them did not compile.
+    Transforms::compile(transforms).unwrap_or_default()
+}
+
+/// Tells systemd that all is well, as long as the store answers and this runtime turns.
+async fn feed_watchdog(store: StoreHandle) {
+    let Some(period) = sd_notify::watchdog_enabled() else {
+        return;
+    };
+    let mut ticks = tokio::time::interval(period / 3);
+    loop {
+        ticks.tick().await;
+        if store.status().await.is_err() {
+            return;
+        }
+        notify(&[sd_notify::NotifyState::Watchdog]);
+    }
+}
+
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(%error, "systemd cannot be told");
+    }
+}

@@ -1,0 +1,159 @@
+//! The ring's file: made once, whole; opened and recovered at every start.
+//!
+//! Nothing that is in the file stops the agent: what is no ring any more is moved aside, told, and
+//! replaced.
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use diskring::{Compression, OpenError, Options, Ring, RingId, Unrecovered};
+use pipeline::config::{BufferConfig, ByteSize, FrameCompression};
+use ring::rand::{SecureRandom, SystemRandom};
+
+use crate::file_storage::{FileStorage, sync_folder};
+
+const FILE: &str = "buffer.ring";
+const UNFINISHED: &str = "buffer.ring.new";
+const DAMAGED: &str = "buffer.ring.damaged";
+
+/// Why there is no ring to write to.
+#[derive(Debug)]
+pub(crate) enum RingFileError {
+    /// The state directory cannot be made.
+    Folder(PathBuf, io::Error),
+    /// The file cannot be made.
+    Create(PathBuf, ByteSize, io::Error),
+    /// The file cannot be opened.
+    Open(PathBuf, io::Error),
+    /// The ring in it cannot be opened.
+    Ring(PathBuf, OpenError),
+    /// The machine has no randomness for the ring's id.
+    Random,
+}
+
+impl std::fmt::Display for RingFileError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Folder(path, error) => write!(
+                f,
+                "the state directory {} cannot be made or entered: {error}; make it and give it \
+                 to the user that runs hydrant, or set agent.state_dir",
+                path.display()
+            ),
+            Self::Create(path, size, error) => write!(
+                f,
+                "the ring of {size} cannot be made at {}: {error}; free the space, lower \
+                 buffer.size or set agent.state_dir to another disk",
+                path.display()
+            ),
+            Self::Open(path, error) => {
+                write!(f, "the ring {} cannot be opened: {error}", path.display())
+            }
+            Self::Ring(path, error) => {
+                write!(
+                    f,
+                    "the ring {} cannot be recovered: {error}",
+                    path.display()
+                )
+            }
+            Self::Random => f.write_str("the machine gives no random numbers"),
+        }
+    }
+}
+
+impl std::error::Error for RingFileError {}
+
+/// Opens the ring of a state directory, or makes it.
+pub(crate) fn open(
+    state_dir: &Path,
+    config: &BufferConfig,
+) -> Result<Ring<FileStorage>, RingFileError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o750)
+        .create(state_dir)
+        .map_err(|error| RingFileError::Folder(state_dir.to_owned(), error))?;
+    let path = state_dir.join(FILE);
+    let options = options(config);
+    let storage = match FileStorage::open(&path) {
+        Ok(storage) => storage,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return create(state_dir, config, &options);
+        }
+        Err(error) => return Err(RingFileError::Open(path, error)),
+    };
+    let recovered = Unrecovered::open(storage).and_then(|ring| ring.recover(&options));
+    match recovered {
+        Ok((ring, recovery)) => {
+            tracing::info!(
+                first = ring.first().get(),
+                next = ring.next().get(),
+                ?recovery,
+                "ring recovered"
+            );
+            if ring.stats().capacity_bytes != config.size.as_u64() {
+                tracing::warn!(
+                    "the ring keeps the {} it was made with; to give it the {} of buffer.size, \
+                     stop hydrant, let it deliver what is waiting, and remove {}",
+                    ByteSize::bytes(ring.stats().capacity_bytes),
+                    config.size,
+                    path.display()
+                );
+            }
+            Ok(ring)
+        }
+        Err(error @ OpenError::Storage(_)) => Err(RingFileError::Ring(path, error)),
+        Err(error) => {
+            let aside = state_dir.join(DAMAGED);
+            tracing::error!(
+                %error,
+                "{} is not a ring that can be used; it is kept as {} and a new one is made",
+                path.display(),
+                aside.display()
+            );
+            std::fs::rename(&path, &aside).map_err(|error| RingFileError::Open(path, error))?;
+            create(state_dir, config, &options)
+        }
+    }
+}
+
+/// Makes the file under another name first, so that a cut leaves either no ring or a whole one.
+fn create(
+    state_dir: &Path,
+    config: &BufferConfig,
+    options: &Options,
+) -> Result<Ring<FileStorage>, RingFileError> {
+    let (unfinished, path) = (state_dir.join(UNFINISHED), state_dir.join(FILE));
+    let failed = |error| RingFileError::Create(path.clone(), config.size, error);
+    let made = FileStorage::create(&unfinished, config.size.as_u64());
+    if made.is_err() {
+        // A part of a file would only take the space that is missing.
+        drop(std::fs::remove_file(&unfinished));
+    }
+    let ring = Ring::create(made.map_err(failed)?, random_id()?, options)
+        .map_err(|error| RingFileError::Ring(unfinished.clone(), error))?;
+    std::fs::rename(&unfinished, &path).map_err(failed)?;
+    sync_folder(state_dir).map_err(failed)?;
+    tracing::info!("ring of {} made at {}", config.size, path.display());
+    Ok(ring)
+}
+
+fn options(config: &BufferConfig) -> Options {
+    Options {
+        compression: match config.compression {
+            FrameCompression::None => Compression::None,
+            FrameCompression::Snappy => Compression::Snappy,
+        },
+        ..Options::default()
+    }
+}
+
+fn random_id() -> Result<RingId, RingFileError> {
+    let mut bytes = [0; 8];
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| RingFileError::Random)?;
+    Ok(RingId(u64::from_le_bytes(bytes)))
+}

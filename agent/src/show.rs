@@ -1,0 +1,218 @@
+//! What `hydrant status` prints for people.
+
+use std::fmt::Write as _;
+
+use crate::telemetry::{DestinationStatus, SourceStatus, Status};
+
+/// A page about a running agent.
+pub(crate) fn status(status: &Status) -> String {
+    let buffer = &status.buffer;
+    let mut page = format!(
+        "{}  hydrant {}, up {}\n\nring {}  {} of {} in use, {:.1} % waiting{}\n",
+        status.agent,
+        status.version,
+        duration(status.uptime_s * 1000),
+        buffer.id,
+        bytes(buffer.used_bytes),
+        bytes(buffer.capacity_bytes),
+        buffer.waiting_percent,
+        if buffer.blocked {
+            ", FULL: sources are made to wait"
+        } else {
+            ""
+        },
+    );
+    page.push_str(&table(
+        "source",
+        [
+            "received",
+            "filtered",
+            "stored",
+            "not parsed",
+            "cut",
+            "refused",
+        ],
+        status
+            .sources
+            .iter()
+            .map(|(name, source)| (name.as_str(), source_row(source))),
+    ));
+    page.push_str(&table(
+        "destination",
+        [
+            "waiting",
+            "oldest",
+            "delivered",
+            "rejected",
+            "filtered",
+            "evicted",
+        ],
+        status
+            .destinations
+            .iter()
+            .map(|(name, to)| (name.as_str(), destination_row(to))),
+    ));
+    page.push_str(&troubles(status));
+    page
+}
+
+/// What went wrong last, wherever it did.
+fn troubles(status: &Status) -> String {
+    let mut page = String::new();
+    let errors = status
+        .sources
+        .iter()
+        .filter_map(|(name, source)| Some(("source", name, source.error.as_ref()?)))
+        .chain(
+            status
+                .destinations
+                .iter()
+                .filter_map(|(name, destination)| {
+                    Some(("destination", name, destination.error.as_ref()?))
+                }),
+        );
+    for (index, (kind, name, error)) in errors.enumerate() {
+        let gap = if index == 0 { "\n" } else { "" };
+        push(&mut page, format_args!("{gap}{kind} {name}: {error}\n"));
+    }
+    for (name, destination) in &status.destinations {
+        if destination.truncated > 0 {
+            let count = destination.truncated;
+            push(
+                &mut page,
+                format_args!("destination {name}: {count} records lost by the disk\n"),
+            );
+        }
+    }
+    page
+}
+
+fn source_row(source: &SourceStatus) -> [String; 6] {
+    [
+        number(source.received),
+        number(source.filtered),
+        number(source.stored),
+        number(source.decode_errors),
+        number(source.cut),
+        number(source.refused),
+    ]
+}
+
+fn destination_row(destination: &DestinationStatus) -> [String; 6] {
+    [
+        number(destination.waiting),
+        destination
+            .oldest_waiting_ms
+            .map_or_else(|| "-".to_owned(), duration),
+        number(destination.delivered),
+        number(destination.rejected),
+        number(destination.filtered),
+        number(destination.evicted),
+    ]
+}
+
+fn table<'a, const N: usize>(
+    title: &str,
+    columns: [&str; N],
+    rows: impl Iterator<Item = (&'a str, [String; N])>,
+) -> String {
+    let rows: Vec<(&str, [String; N])> = rows.collect();
+    let name_width = rows
+        .iter()
+        .map(|(name, _)| name.len())
+        .chain([title.len()])
+        .max()
+        .unwrap_or(0);
+    let widths: Vec<usize> = columns
+        .iter()
+        .enumerate()
+        .map(|(index, column)| {
+            let cells = rows
+                .iter()
+                .filter_map(|(_, cells)| cells.get(index))
+                .map(String::len);
+            cells.chain([column.len()]).max().unwrap_or(0)
+        })
+        .collect();
+    let mut text = format!("\n{title:name_width$}");
+    for (column, width) in columns.iter().zip(&widths) {
+        push(&mut text, format_args!("  {column:>width$}"));
+    }
+    text.push('\n');
+    for (name, cells) in &rows {
+        push(&mut text, format_args!("{name:name_width$}"));
+        for (cell, width) in cells.iter().zip(&widths) {
+            push(&mut text, format_args!("  {cell:>width$}"));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// `1,234,567`.
+pub(crate) fn number(value: u64) -> String {
+    let digits = value.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `512 B`, `15.3 KiB`, `64.0 MiB`.
+pub(crate) fn bytes(value: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let (mut whole, mut tenths, mut unit) = (value, 0, "B");
+    for next in UNITS {
+        if whole < 1024 {
+            break;
+        }
+        (tenths, whole, unit) = (whole % 1024 * 10 / 1024, whole / 1024, next);
+    }
+    match unit {
+        "B" => format!("{whole} B"),
+        unit => format!("{whole}.{tenths} {unit}"),
+    }
+}
+
+/// `350 ms`, `12 s`, `5 min 3 s`, `7 h 2 min`, `3 d 4 h`.
+pub(crate) fn duration(millis: u64) -> String {
+    let seconds = millis / 1000;
+    match seconds {
+        0 => format!("{millis} ms"),
+        1..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds / 3600 % 24),
+    }
+}
+
+fn push(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    // A String takes whatever it is given.
+    text.write_fmt(arguments).ok();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_durations_read_well() {
+        let check = |value, expected: &str| assert_eq!(number(value), expected);
+        check(0, "0");
+        check(999, "999");
+        check(1_000, "1,000");
+        check(1_234_567, "1,234,567");
+        let check = |value, expected: &str| assert_eq!(bytes(value), expected);
+        check(512, "512 B");
+        check(15_700, "15.3 KiB");
+        check(64 << 20, "64.0 MiB");
+        let check = |millis, expected: &str| assert_eq!(duration(millis), expected);
+        check(350, "350 ms");
+        check(61_000, "1 min 1 s");
+        check(90_000_000, "1 d 1 h");
+    }
+}

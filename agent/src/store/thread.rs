@@ -1,0 +1,451 @@
+//! The loop of the store thread.
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+
+use diskring::{AppendError, Cursor, Durable, PutError, Read, Ring, Seq, Storage};
+use pipeline::config::WhenFull;
+use pipeline::receipt::Unsettled;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+use super::books::{Books, EvictError, checkpoint_key};
+use super::{
+    Chunk, DestinationIndex, DestinationOpening, READ_BYTES_MAX, Request, SourceNames,
+    SourceOpening, StoreError, StoreHandle, StoreOptions, StoreStatus, WAITING_BATCHES_MAX,
+    WAITING_REQUESTS_MAX,
+};
+use crate::intake::{Incoming, IntakeBatch, Settled, Step};
+use crate::telemetry::BufferStatus;
+
+/// Starts the thread on a recovered ring.
+pub(crate) fn spawn<S: Storage + Send + 'static>(
+    ring: Ring<S>,
+    options: StoreOptions,
+) -> Result<(StoreHandle, JoinHandle<Result<(), StoreError>>), StoreError> {
+    let (incoming_sender, incoming) = mpsc::channel(WAITING_BATCHES_MAX);
+    let (request_sender, requests) = mpsc::channel(WAITING_REQUESTS_MAX);
+    let (durable_sender, durable) = watch::channel(ring.durable());
+    let (names_sender, source_names) = watch::channel(SourceNames::default());
+    let handle = StoreHandle {
+        incoming: incoming_sender,
+        requests: request_sender,
+        durable,
+        source_names,
+        ring_id: ring.id().0,
+        entry_bytes_max: ring.entry_bytes_max(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .map_err(StoreError::Start)?;
+    let thread = Builder::new()
+        .name("store".to_owned())
+        .spawn(move || {
+            let books = Books::open(&ring)?;
+            names_sender.send_replace(books.source_names());
+            let store = Store {
+                ring,
+                options,
+                books,
+                cursors: BTreeMap::new(),
+                unsettled: Unsettled::new(),
+                plans: Vec::new(),
+                blocked: None,
+                unsynced_since: None,
+                sync_wanted: false,
+                durable: durable_sender,
+                source_names: names_sender,
+            };
+            runtime.block_on(store.run(incoming, requests))
+        })
+        .map_err(StoreError::Start)?;
+    Ok((handle, thread))
+}
+
+/// A batch that waits for room, and how much of it is appended.
+struct Blocked {
+    batch: IntakeBatch,
+    appended: usize,
+}
+
+struct Store<S: Storage> {
+    ring: Ring<S>,
+    options: StoreOptions,
+    books: Books,
+    cursors: BTreeMap<DestinationIndex, (Seq, Cursor)>,
+    unsettled: Unsettled<Arc<Settled>>,
+    plans: Vec<tokio::sync::oneshot::Sender<()>>,
+    blocked: Option<Blocked>,
+    unsynced_since: Option<Instant>,
+    sync_wanted: bool,
+    durable: watch::Sender<Seq>,
+    source_names: watch::Sender<SourceNames>,
+}
+
+/// Whether to go on.
+#[derive(PartialEq, Eq)]
+enum Flow {
+    Continue,
+    Stop,
+}
+
+impl<S: Storage> Store<S> {
+    async fn run(
+        mut self,
+        mut incoming: mpsc::Receiver<Incoming>,
+        mut requests: mpsc::Receiver<Request>,
+    ) -> Result<(), StoreError> {
+        loop {
+            let deadline = self
+                .unsynced_since
+                .map(|since| since + self.options.sync_delay_max);
+            let timer = async {
+                match deadline {
+                    Some(deadline) => sleep_until(deadline).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = timer => self.sync()?,
+                request = requests.recv() => match request {
+                    Some(request) => {
+                        if self.handle_request(request)? == Flow::Stop {
+                            while let Ok(Incoming::Batch(batch)) = incoming.try_recv() {
+                                self.handle_batch(batch, 0)?;
+                            }
+                            return self.stop();
+                        }
+                    }
+                    None => return self.stop(),
+                },
+                Some(message) = incoming.recv(), if self.blocked.is_none() => {
+                    self.handle_incoming(message)?;
+                    // What is waiting already joins the same sync.
+                    while self.blocked.is_none() && self.ring.pending_bytes() < self.options.sync_bytes
+                        && let Ok(message) = incoming.try_recv()
+                    {
+                        self.handle_incoming(message)?;
+                    }
+                }
+            }
+            if self.sync_wanted || self.ring.pending_bytes() >= self.options.sync_bytes {
+                self.sync()?;
+            }
+        }
+    }
+
+    fn stop(mut self) -> Result<(), StoreError> {
+        self.write_books(true);
+        self.sync()?;
+        let Self { ring, .. } = self;
+        ring.close()?;
+        Ok(())
+    }
+
+    fn handle_incoming(&mut self, message: Incoming) -> Result<(), StoreError> {
+        match message {
+            Incoming::Batch(batch) => self.handle_batch(batch, 0),
+            Incoming::Stalled => {
+                self.sync_wanted |= !self.unsettled.is_empty();
+                Ok(())
+            }
+        }
+    }
+
+    /// Appends a batch from its entry `from` on.
+    fn handle_batch(&mut self, mut batch: IntakeBatch, from: usize) -> Result<(), StoreError> {
+        let mut appended = from;
+        let start = self.ring.next();
+        let tag = batch.tag();
+        let mut full = false;
+        for step in batch.steps(from) {
+            match step {
+                Step::Checkpoint(key, Some(offset)) => {
+                    let key = checkpoint_key(tag, key);
+                    let put = self.ring.put(&key, &offset.to_le_bytes());
+                    report_put(put, "checkpoint");
+                }
+                Step::Checkpoint(key, None) => {
+                    report_put(self.ring.remove(&checkpoint_key(tag, key)), "checkpoint");
+                }
+                Step::Entry(payload) => {
+                    if !self.append(tag, &batch, payload)? {
+                        full = true;
+                        break;
+                    }
+                    appended += 1;
+                }
+            }
+        }
+        self.unsynced_since.get_or_insert_with(Instant::now);
+        if full {
+            // What is appended is synced, so that what could make room is not held up.
+            self.sync_wanted = true;
+            self.blocked = Some(Blocked { batch, appended });
+            return Ok(());
+        }
+        let settled = Arc::clone(batch.settled());
+        for (entries, receipt) in batch.take_receipts() {
+            let before = u64::try_from(entries.saturating_sub(from)).unwrap_or(u64::MAX);
+            self.unsettled
+                .push(start.advance(before), Arc::clone(&settled), receipt);
+        }
+        Ok(())
+    }
+
+    /// Appends one entry; false when there is no room and the sources must wait.
+    ///
+    /// An entry and the checkpoint behind it become durable together: the room for both is taken
+    /// first, so that no segment ends between them.
+    fn append(
+        &mut self,
+        tag: u16,
+        batch: &IntakeBatch,
+        payload: &[u8],
+    ) -> Result<bool, StoreError> {
+        let at_ms = batch.received_at().as_millis();
+        let states = batch.checkpoint_bytes_max();
+        loop {
+            let reserved = match states {
+                0 => Ok(()),
+                states => self.ring.reserve(1, payload.len() + states, at_ms),
+            };
+            let appended = match reserved {
+                // An entry as large as a segment has no room beside it.
+                Ok(()) | Err(AppendError::TooLarge { .. }) => self.ring.append(tag, at_ms, payload),
+                Err(error) => Err(error),
+            };
+            match appended {
+                Ok(_) => {
+                    self.books.appended(tag, self.ring.next());
+                    return Ok(true);
+                }
+                Err(AppendError::Full) => {
+                    if !self.make_room()? {
+                        return Ok(false);
+                    }
+                }
+                Err(AppendError::TooLarge { len, max }) => {
+                    // The intake cuts before this; an entry that slips through is told.
+                    tracing::error!(len, max, "an entry is larger than the ring takes");
+                    return Ok(true);
+                }
+                Err(AppendError::Storage(error)) => return Err(error.into()),
+                Err(error) => {
+                    tracing::error!(%error, "an entry cannot be appended");
+                    return Ok(true);
+                }
+            }
+        }
+    }
+
+    /// Evicts the oldest segment; false when that would lose records and the policy is to wait.
+    fn make_room(&mut self) -> Result<bool, StoreError> {
+        let Some(oldest) = self.ring.oldest() else {
+            return Ok(false);
+        };
+        if self.options.when_full == WhenFull::Block && self.books.would_lose(oldest.end) {
+            return Ok(false);
+        }
+        match self.books.evict(&mut self.ring) {
+            Ok(()) => {}
+            Err(EvictError::Storage(error)) => return Err(error.into()),
+            Err(EvictError::Put(error)) => {
+                tracing::error!(%error, "evicted records are not counted");
+            }
+        }
+        self.write_books(false);
+        match self.ring.evict_oldest() {
+            Ok(durable) => {
+                self.settle(&durable);
+                Ok(true)
+            }
+            Err(AppendError::Storage(error)) => Err(error.into()),
+            Err(error) => {
+                tracing::error!(%error, "the oldest segment cannot be evicted");
+                Ok(false)
+            }
+        }
+    }
+
+    fn handle_request(&mut self, request: Request) -> Result<Flow, StoreError> {
+        match request {
+            Request::OpenSource {
+                name,
+                counters,
+                reply,
+            } => match self.books.open_source(&mut self.ring, &name, &counters) {
+                Ok((tag, checkpoints)) => {
+                    self.source_names.send_replace(self.books.source_names());
+                    drop(reply.send(SourceOpening { tag, checkpoints }));
+                }
+                Err(error) => tracing::error!(source = name, %error, "source not opened"),
+            },
+            Request::OpenDestination { name, from, reply } => {
+                let index = self.books.open_destination(&self.ring, &name, from)?;
+                report_put(
+                    self.books.write_destination(&mut self.ring, index),
+                    "position",
+                );
+                if let Some(book) = self.books.destination(index) {
+                    let tally = book.tally.clone();
+                    drop(reply.send(DestinationOpening { index, tally }));
+                }
+            }
+            Request::CloseDestination(index) => {
+                self.cursors.remove(&index);
+                report_put(
+                    self.books.close_destination(&mut self.ring, index),
+                    "position",
+                );
+            }
+            Request::ForgetClosedDestinations => {
+                report_put(self.books.forget_closed(&mut self.ring), "position");
+            }
+            Request::Read { index, from, reply } => {
+                let chunk = self.read(index, from)?;
+                drop(reply.send(chunk));
+            }
+            Request::Plan { index, end, reply } => {
+                if let Some(book) = self.books.destination(index) {
+                    book.tally.plan(end);
+                }
+                report_put(self.books.write_destination(&mut self.ring, index), "plan");
+                self.plans.push(reply);
+                self.sync_wanted = true;
+            }
+            Request::Commit {
+                index,
+                end,
+                outcome,
+            } => {
+                if let Some(book) = self.books.destination(index) {
+                    book.commit(end, outcome);
+                }
+                report_put(
+                    self.books.write_destination(&mut self.ring, index),
+                    "position",
+                );
+                self.unsynced_since.get_or_insert_with(Instant::now);
+            }
+            Request::Status(reply) => drop(reply.send(self.status())),
+            Request::Stop => return Ok(Flow::Stop),
+        }
+        // Whatever a destination did may have made room.
+        if let Some(Blocked { batch, appended }) = self.blocked.take() {
+            self.handle_batch(batch, appended)?;
+        }
+        Ok(Flow::Continue)
+    }
+
+    fn read(&mut self, index: DestinationIndex, from: Seq) -> Result<Chunk, StoreError> {
+        let mut cursor = match self.cursors.remove(&index) {
+            Some((at, cursor)) if at == from => cursor,
+            _ => self.ring.cursor(from),
+        };
+        let mut chunk = Chunk {
+            end: from,
+            ..Chunk::default()
+        };
+        let mut bytes = 0;
+        while bytes < READ_BYTES_MAX {
+            match self.ring.read(&mut cursor)? {
+                Read::Frame(frame) => {
+                    bytes += frame.len_bytes();
+                    chunk.end = frame.end();
+                    chunk.frames.push(frame);
+                }
+                Read::Lost { first, end } => {
+                    chunk.lost += end.since(first.max(from));
+                    chunk.end = end;
+                }
+                Read::Evicted { end, .. } => chunk.end = end,
+                Read::End => break,
+            }
+        }
+        self.cursors.insert(index, (chunk.end, cursor));
+        if let Some(book) = self.books.destination(index) {
+            book.taken = book.taken.max(chunk.end);
+        }
+        Ok(chunk)
+    }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        self.write_books(false);
+        self.sync_wanted = false;
+        self.unsynced_since = None;
+        let durable = self.ring.sync()?;
+        self.settle(&durable);
+        Ok(())
+    }
+
+    /// Pays what is owed for everything that is durable by now.
+    fn settle(&mut self, durable: &Durable) {
+        let mut paid: Vec<Arc<Settled>> = Vec::new();
+        for (settled, receipt) in self.unsettled.settle(durable) {
+            settled.give(receipt);
+            if !paid.iter().any(|known| Arc::ptr_eq(known, &settled)) {
+                paid.push(settled);
+            }
+        }
+        for settled in paid {
+            settled.wake();
+        }
+        for plan in self.plans.drain(..) {
+            plan.send(()).ok();
+        }
+        self.durable
+            .send_if_modified(|end| std::mem::replace(end, durable.end()) != durable.end());
+    }
+
+    fn write_books(&mut self, all: bool) {
+        report_put(self.books.write(&mut self.ring, all), "count");
+    }
+
+    fn status(&mut self) -> StoreStatus {
+        let stats = self.ring.stats();
+        let behind = self
+            .books
+            .open_destinations()
+            .map(|destination| destination.tally.committed())
+            .min();
+        let kept = self.ring.next().since(self.ring.first()).max(1);
+        let waiting = behind.map_or(0, |behind| self.ring.next().since(behind));
+        StoreStatus {
+            buffer: BufferStatus {
+                id: format!("{:016x}", self.ring.id().0),
+                capacity_bytes: stats.capacity_bytes,
+                used_bytes: stats.used_bytes,
+                waiting_percent: percent(stats.used_bytes, stats.capacity_bytes)
+                    * percent(waiting, kept)
+                    / 100.0,
+                first_seq: self.ring.first().get(),
+                next_seq: self.ring.next().get(),
+                durable_seq: self.ring.durable().get(),
+                written_bytes: stats.written_bytes,
+                syncs: stats.syncs,
+                blocked: self.blocked.is_some(),
+            },
+            destinations: self
+                .books
+                .open_destinations()
+                .map(|destination| (destination.name.clone(), destination.tally.clone()))
+                .collect(),
+        }
+    }
+}
+
+fn report_put(put: Result<(), PutError>, what: &str) {
+    if let Err(error) = put {
+        tracing::error!(%error, "a {what} could not be kept in the ring");
+    }
+}
+
+fn percent(part: u64, whole: u64) -> f64 {
+    let scaled = part.saturating_mul(10_000) / whole.max(1);
+    f64::from(u32::try_from(scaled).unwrap_or(u32::MAX)) / 100.0
+}
