@@ -212,6 +212,18 @@ fn unit_of_the_wrong_shape_is_packed_again_in_halves() {
 }
 
 #[test]
+fn next_encoding_is_sent_together_again() {
+    let mut delivery = delivery(Remainder::Whole, &[unit(10, 12, 2), unit(12, 13, 1)]);
+    delivery.handle_verdict(at(0), 0, Verdict::TooLarge(refusal("413")));
+    assert_eq!(delivery.poll(at(0)), Action::Send(vec![0]));
+    delivery.handle_verdict(at(0), 0, Verdict::Accepted);
+    delivery.handle_verdict(at(0), 0, Verdict::Accepted);
+    assert_eq!(delivery.poll(at(0)), Action::Encode(range(13, 20)));
+    delivery.handle_encoded(&[unit(13, 15, 2), unit(15, 20, 2)]);
+    assert_eq!(delivery.poll(at(0)), Action::Send(vec![0, 1]));
+}
+
+#[test]
 fn record_larger_than_any_is_buried_unsent() {
     let mut large = unit(12, 13, 1);
     large.fate = UnitFate::TooLarge {

@@ -53,13 +53,10 @@ impl Firehose {
         }
     }
 
-    /// Whether Firehose records may be compressed so: only what may be put one behind the other,
-    /// as Firehose does in its objects, and still be read.
-    pub const fn takes(compression: Compression) -> bool {
-        matches!(compression, Compression::None | Compression::Gzip)
-    }
-
     /// An empty call of at most `count_max` Firehose records for the entries from `first` on.
+    ///
+    /// Only gzip is a compression that may be put one behind the other, as Firehose does in its
+    /// objects; the configuration takes no other.
     pub fn packer(&self, compression: Compression, count_max: u32, first: Seq) -> Packer {
         let count_max = usize::try_from(count_max).unwrap_or(CALL_UNITS_MAX);
         let packing = self.config.packing;

@@ -35,6 +35,8 @@ pub struct Packer {
     /// Data of the open Firehose record.
     lines: Vec<u8>,
     open: Unit,
+    /// The first record that was not taken.
+    full_at: Option<Seq>,
 }
 
 /// Whether a record was taken.
@@ -87,11 +89,16 @@ impl Packer {
             data_bytes: 0,
             lines: Vec::new(),
             open: Unit::empty(first),
+            full_at: None,
         }
     }
 
-    /// Takes the record at `seq`, written as `line`, unless the call is full.
+    /// Takes the record at `seq`, written as `line`, unless the call is full. From then on it
+    /// takes none.
     pub fn push(&mut self, seq: Seq, line: &[u8]) -> Push {
+        if self.full_at.is_some() {
+            return Push::Full;
+        }
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let end: &[u8] = match self.packing {
             Packing::None => b"",
@@ -107,6 +114,7 @@ impl Packer {
             .saturating_add(self.overhead());
         let some = !self.units.is_empty() || self.open.count > 0;
         if self.units.len() >= self.count_max || (some && data_bytes > CALL_BYTES_MAX) {
+            self.full_at = Some(seq);
             return Push::Full;
         }
         self.lines.extend_from_slice(line);
@@ -117,7 +125,9 @@ impl Packer {
 
     /// A transform filtered the record that would have come next.
     pub const fn handle_filtered(&mut self) {
-        self.open.filtered = self.open.filtered.saturating_add(1);
+        if self.full_at.is_none() {
+            self.open.filtered = self.open.filtered.saturating_add(1);
+        }
     }
 
     /// Data so far, the open Firehose record before its compression.
@@ -125,13 +135,11 @@ impl Packer {
         self.data_bytes.saturating_add(self.lines.len())
     }
 
-    /// Ends the call in front of `end`.
+    /// Ends the call in front of `end`, or of the record that it had no room for.
     pub fn finish(mut self, end: Seq) -> PackedUnits {
+        let end = self.full_at.unwrap_or(end);
         if self.open.count > 0 || self.units.is_empty() {
             self.close(end);
-        } else if let Some(last) = self.units.last_mut() {
-            last.unit.range.end = end;
-            last.unit.filtered = last.unit.filtered.saturating_add(self.open.filtered);
         }
         self.body.extend_from_slice(TAIL);
         let body_sha256 = sha256_hex(&self.body);
