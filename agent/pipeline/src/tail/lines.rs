@@ -33,6 +33,14 @@ pub enum Piece<'a> {
 }
 
 impl Piece<'_> {
+    /// Where it begins.
+    pub fn start(&self) -> u64 {
+        match self {
+            Self::Line { bytes, end } => end.saturating_sub(wide(bytes.len())).saturating_sub(1),
+            Self::Long { start, .. } => *start,
+        }
+    }
+
     /// Where the next line begins: the checkpoint once this one is handed on.
     pub const fn end(&self) -> u64 {
         match self {

@@ -10,4 +10,4 @@ mod scan;
 
 pub use fingerprint::{FINGERPRINT_BYTES, FileId, FileKey, Fingerprint};
 pub use lines::{LineCursor, Lines, Piece, trim_line_end};
-pub use scan::{Found, Known, Seen, decide};
+pub use scan::{Found, Known, Seen, decide, originals};

@@ -128,6 +128,14 @@ impl Framer {
         Some(Message { bytes, cut })
     }
 
+    /// Gives the buffer back when nothing waits in it, so that a silent connection costs nothing.
+    pub fn release(&mut self) {
+        if self.done >= self.buffer.len() {
+            self.buffer = Vec::new();
+            self.done = 0;
+        }
+    }
+
     /// What was left when the stream ended, after [`Framer::poll_message`] had no more.
     pub fn handle_end(&mut self) -> Option<Message<'_>> {
         let state = std::mem::replace(&mut self.state, State::Start);
@@ -201,6 +209,7 @@ mod tests {
             while let Some(message) = framer.poll_message() {
                 messages.push((message.bytes.to_vec(), message.cut));
             }
+            framer.release();
             let kept = framer.buffer.len() - framer.done;
             assert!(
                 kept <= message_bytes_max + COUNT_DIGITS_MAX + 2,

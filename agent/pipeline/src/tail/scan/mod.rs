@@ -66,7 +66,7 @@ pub fn decide(
 ) -> Vec<Found> {
     let by_id: HashMap<FileId, usize> = known.iter().map(|file| file.key.id).zip(0..).collect();
     let mut ids = HashSet::new();
-    let mut names: HashMap<&[u8], Vec<(usize, Fate)>> = HashMap::new();
+    let mut names: HashMap<Vec<u8>, Vec<(usize, Fate)>> = HashMap::new();
     let mut found: Vec<Option<Found>> = Vec::with_capacity(seen.len());
     for (n, file) in seen.iter().enumerate() {
         if !ids.insert(file.id) {
@@ -78,7 +78,13 @@ pub fn decide(
         found.push(old.map(|(k, old)| {
             let same = !file.changed || is_continued(old, file, || head(n));
             let fate = if same { Fate::Lives } else { Fate::Replaced };
-            names.entry(&file.name).or_default().push((k, fate));
+            names.entry(file.name.clone()).or_default().push((k, fate));
+            if fate == Fate::Replaced {
+                // It may have been renamed since.
+                for original in originals(&file.name) {
+                    names.entry(original).or_default().push((k, fate));
+                }
+            }
             match fate {
                 Fate::Lives => Found::Same(k),
                 Fate::Replaced => Found::Replaced(k),
@@ -142,14 +148,14 @@ fn is_continued(old: &Known, file: &Seen, head: impl FnOnce() -> Option<Vec<u8>>
 /// Whether an unknown file is the copy of a replaced one, or may become one.
 fn copied<F: FnOnce() -> Option<Vec<u8>>>(
     known: &[Known],
-    names: &HashMap<&[u8], Vec<(usize, Fate)>>,
+    names: &HashMap<Vec<u8>, Vec<(usize, Fate)>>,
     taken: &mut HashSet<usize>,
     file: &Seen,
     head: &mut Head<F>,
 ) -> Option<Found> {
     let mut wait = false;
     for original in originals(&file.name) {
-        for (k, fate) in names.get(original.as_slice()).into_iter().flatten() {
+        for (k, fate) in names.get(&original).into_iter().flatten() {
             let Some(old) = known.get(*k).filter(|old| !old.key.fingerprint.is_empty()) else {
                 continue;
             };
@@ -179,7 +185,7 @@ fn copied<F: FnOnce() -> Option<Vec<u8>>>(
 
 /// The names that a rotated file of this name may have had: `app.log` of `app.log.1`,
 /// `app.log-20261123` and `app-20261123.log`.
-fn originals(name: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+pub fn originals(name: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     let extension = name.iter().rposition(|byte| *byte == b'.');
     name.iter()
         .enumerate()

@@ -1,0 +1,157 @@
+//! Files that are followed.
+//!
+//! The kernel tells of changes, or a slow poll finds them; then a thread for blocking work reads,
+//! in turns, until there is nothing new, and each batch waits for room in the store. The place in
+//! each file goes into the ring together with the lines before it, so that a crash at any moment
+//! neither loses a line nor doubles one. Which file is which is decided by `pipeline::tail`.
+
+mod followed;
+mod follower;
+mod walk;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pipeline::config::FileConfig;
+use pipeline::record::Fields;
+
+use crate::intake::{Intake, IntakeBatch, Shutdown};
+use crate::telemetry::SourceCount;
+use follower::Follower;
+use watch::Watch;
+
+/// A batch is handed over when it is this large.
+const BATCH_BYTES: usize = 64 * 1024;
+
+/// After something was heard, so long is waited for more of it: a writer of single lines would
+/// otherwise wake us for each.
+const GATHER: Duration = Duration::from_millis(20);
+
+/// How long a stopping source waits for a store that has no room.
+const STOP_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// What comes out of files, in the order in which it belongs into the ring.
+#[derive(Clone, Copy, Debug)]
+enum Out<'a> {
+    /// A line.
+    Line {
+        /// Of which file.
+        fields: &'a Fields,
+        bytes: &'a [u8],
+    },
+    /// The next line is cut.
+    Cut,
+    /// So far this file was read.
+    Checkpoint(&'a [u8], u64),
+    /// This checkpoint is needed no more.
+    Forget(&'a [u8]),
+}
+
+/// Follows files until shutdown.
+pub(crate) async fn run(config: FileConfig, intake: Intake, mut shutdown: Shutdown) {
+    let now = intake.clock().monotonic();
+    let mut follower = Follower::new(&config, &intake.checkpoints(), now);
+    let mut watch = Watch::new();
+    let mut told = BTreeMap::new();
+    while !*shutdown.borrow() {
+        let Some((back, batch, more)) = work(follower, intake.clone()).await else {
+            return;
+        };
+        follower = back;
+        watch.set_folders(follower.folders());
+        tell(&intake, follower.problems(), &mut told);
+        if !send(&intake, batch, &mut shutdown).await {
+            return;
+        }
+        if !more {
+            wait(&follower, &watch, &intake, &mut shutdown).await;
+        }
+        let heard = watch.take();
+        if heard.names {
+            follower.names_changed(intake.clock().monotonic());
+        }
+        if !heard.written.is_empty() {
+            follower.written(&heard.written);
+        }
+    }
+}
+
+/// Fills a batch on a thread that may block. `None` when the runtime is ending.
+async fn work(mut follower: Follower, intake: Intake) -> Option<(Follower, IntakeBatch, bool)> {
+    let filled = tokio::task::spawn_blocking(move || {
+        let mut batch = intake.batch();
+        let at = intake.clock().wall();
+        let mut more = true;
+        while more && batch.len_bytes() < BATCH_BYTES {
+            more = follower.work(intake.clock().monotonic(), &mut |out| match out {
+                Out::Line { fields, bytes } => batch.push_line(at, fields, bytes),
+                Out::Cut => intake.counters().add(SourceCount::Cut, 1),
+                Out::Checkpoint(key, offset) => batch.set_checkpoint(key, offset),
+                Out::Forget(key) => batch.forget_checkpoint(key),
+            });
+        }
+        (follower, batch, more)
+    });
+    filled.await.ok()
+}
+
+/// Waits until something was heard or is due.
+async fn wait(follower: &Follower, watch: &Watch, intake: &Intake, shutdown: &mut Shutdown) {
+    let due = intake.clock().instant(follower.poll_timeout());
+    let heard = async {
+        watch.changed().await;
+        tokio::time::sleep(GATHER).await;
+    };
+    tokio::select! {
+        _ = shutdown.wait_for(|stop| *stop) => {}
+        () = tokio::time::sleep_until(due) => {}
+        () = heard => {}
+    }
+}
+
+/// Hands a batch over. What is not taken is read again after the next start, so nothing is lost
+/// if the end comes first; false then.
+async fn send(intake: &Intake, batch: IntakeBatch, shutdown: &mut Shutdown) -> bool {
+    let too_late = async {
+        // An error says that nobody can ask for a shutdown any more.
+        drop(shutdown.wait_for(|stop| *stop).await);
+        tokio::time::sleep(STOP_WAIT_MAX).await;
+    };
+    tokio::select! {
+        biased;
+        sent = intake.send(batch) => sent.is_ok(),
+        () = too_late => false,
+    }
+}
+
+/// Says what is wrong once, and when all is well again.
+fn tell(
+    intake: &Intake,
+    problems: &BTreeMap<PathBuf, String>,
+    told: &mut BTreeMap<PathBuf, String>,
+) {
+    if problems == told {
+        return;
+    }
+    for (path, problem) in problems {
+        if told.get(path) != Some(problem) {
+            tracing::warn!(source = intake.name(), "{problem}");
+        }
+    }
+    match problems.values().next() {
+        Some(first) if problems.len() > 1 => {
+            let others = problems.len() - 1;
+            intake
+                .counters()
+                .set_error(format!("{first} (and {others} more)"));
+        }
+        Some(first) => intake.counters().set_error(first.clone()),
+        None => intake.counters().clear_error(),
+    }
+    told.clone_from(problems);
+}
+
+#[cfg(test)]
+mod tests;
