@@ -2,7 +2,8 @@
 //!
 //! Moves bytes and keeps the timers; what a packet means is decided by [`Session`],
 //! [`Subscriptions`] and [`Window`]. Nothing here waits for one thing only: while the store has
-//! no room nothing more is read, but acknowledgements and pings still go out.
+//! no room, or a broker sends more than its window, nothing more is read, but acknowledgements
+//! and pings still go out.
 
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use super::packets::{read_suback, write_disconnect, write_ping_request, write_su
 use super::session::{Arrival, Session};
 use super::subscriptions::{Answer, Subscriptions};
 use super::window::Window;
-use super::{Io, Lost, Sending, deliver, ended, hand_over, handed_over};
+use super::{Io, Lost, Sending, deliver, ended, hand_over, handed_over, sleep_until};
 use crate::intake::{Closed, Intake, IntakeBatch, Shutdown};
 use crate::telemetry::SourceCount;
 
@@ -85,12 +86,17 @@ impl<'a> Connection<'a> {
         let mut all_delivered = true;
         loop {
             let now = self.now();
-            self.handle_time(now, sending.is_some())?;
+            if sending.is_none() && self.window.poll_sync(now) {
+                self.intake.sync_now();
+            }
+            let reading = sending.is_none() && !self.window.is_full();
+            self.handle_time(now, reading)?;
             all_delivered &= self.out.is_empty();
-            let wake = self
-                .intake
-                .clock()
-                .instant(self.poll_timeout(sending.is_some()));
+            let stalled = match sending {
+                Some(_) => None,
+                None => self.window.poll_timeout(),
+            };
+            let wake = self.poll_timeout(reading).into_iter().chain(stalled).min();
             tokio::select! {
                 receipts = self.intake.settled() => self.handle_settled(receipts),
                 sent = handed_over(&mut sending) => {
@@ -102,14 +108,14 @@ impl<'a> Connection<'a> {
                     all_delivered = true;
                     self.last_sent = self.now();
                 }
-                count = read.read_buf(self.inbox.room()), if sending.is_none() => {
+                count = read.read_buf(self.inbox.room()), if reading => {
                     if count.map_err(Lost::Io)? == 0 {
                         return Err(Lost::ClosedByBroker);
                     }
                     self.pinged = None;
                     sending = self.handle_bytes()?;
                 }
-                () = tokio::time::sleep_until(wake) => {}
+                () = sleep_until(self.intake.clock(), wake) => {}
                 () = ended(shutdown) => {
                     return self.leave(read, write, sending).await;
                 }
@@ -230,13 +236,9 @@ impl<'a> Connection<'a> {
         self.window.handle_settled(self.now(), current);
     }
 
-    /// Does what is due. While the store has no room nothing is read, and the broker's silence
-    /// means nothing.
-    fn handle_time(&mut self, now: Monotonic, sending: bool) -> Result<(), Lost> {
-        if !sending && self.window.poll_sync(now) {
-            self.intake.sync_now();
-        }
-        if self.kept.subscriptions.is_overdue(now) && !sending {
+    /// Does what is due. While nothing is read, the broker's silence means nothing.
+    fn handle_time(&mut self, now: Monotonic, reading: bool) -> Result<(), Lost> {
+        if reading && self.kept.subscriptions.is_overdue(now) {
             return Err(Lost::Silent);
         }
         if let Some((packet_id, topics)) = self.kept.subscriptions.poll_subscribe(now) {
@@ -248,7 +250,7 @@ impl<'a> Connection<'a> {
             return Ok(());
         };
         match self.pinged {
-            Some(pinged) if sending => {
+            Some(pinged) if !reading => {
                 // The answer may lie unread; the time starts again when reading goes on.
                 self.pinged = Some(pinged.max(now));
             }
@@ -263,26 +265,17 @@ impl<'a> Connection<'a> {
         Ok(())
     }
 
-    fn poll_timeout(&self, sending: bool) -> Monotonic {
-        let far = self.now().after(Duration::from_hours(1));
+    fn poll_timeout(&self, reading: bool) -> Option<Monotonic> {
         let ping = self.keep_alive.map(|keep_alive| {
             let ping = self.last_sent.after(keep_alive * 3 / 4);
             match self.pinged {
-                Some(pinged) if !sending => ping.min(pinged.after(keep_alive)),
-                _ => ping,
+                Some(pinged) if reading => ping.min(pinged.after(keep_alive)),
+                Some(_) | None => ping,
             }
         });
-        let reading = if sending {
-            None
-        } else {
-            let subscriptions = self.kept.subscriptions.poll_timeout();
-            self.window
-                .poll_timeout()
-                .into_iter()
-                .chain(subscriptions)
-                .min()
-        };
-        ping.into_iter().chain(reading).fold(far, Monotonic::min)
+        let subscriptions = self.kept.subscriptions.poll_timeout();
+        let subscriptions = if reading { subscriptions } else { None };
+        ping.into_iter().chain(subscriptions).min()
     }
 
     /// Ends in order: what was read is stored and acknowledged, if that does not take long.

@@ -7,8 +7,6 @@
 //! for each acknowledgement.
 
 mod connection;
-#[cfg(test)]
-pub(in crate::source) mod harness;
 mod inbox;
 pub(in crate::source) mod owed;
 pub(in crate::source) mod packets;
@@ -26,11 +24,13 @@ use std::time::Duration;
 use bytes::BytesMut;
 use pipeline::config::MqttConfig;
 use pipeline::decode::mqtt::{Header, Malformed, PacketType};
+use pipeline::time::Monotonic;
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, WriteHalf};
 use tokio::net::TcpStream;
 
+use crate::clock::Clock;
 use crate::intake::{Closed, Intake, IntakeBatch, Shutdown};
 use crate::telemetry::SourceCount;
 use crate::tls::{self, TlsError};
@@ -207,6 +207,14 @@ pub(super) async fn handed_over(sending: &mut Option<Sending>) -> Result<(), Clo
     }
 }
 
+/// Sleeps until `wake`; for ever when there is nothing to wake for.
+pub(super) async fn sleep_until(clock: &Clock, wake: Option<Monotonic>) {
+    match wake {
+        Some(wake) => tokio::time::sleep_until(clock.instant(wake)).await,
+        None => pending().await,
+    }
+}
+
 /// Writes all of `out` and pushes it through TLS. When cancelled, `out` holds what is left.
 pub(super) async fn deliver(
     write: &mut WriteHalf<Box<dyn Io>>,
@@ -359,5 +367,7 @@ fn random() -> u32 {
     }
 }
 
+#[cfg(test)]
+pub(in crate::source) mod harness;
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 //! An idle connection holds no buffer. While the store has no room, or the device has used up
 //! its window, nothing more is read; what is owed still goes out.
 
-use std::future::{pending, poll_fn};
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -22,7 +22,7 @@ use super::protocol::{Close, Moment, Protocol, Step};
 use super::{Shared, Tell};
 use crate::intake::{Closed, IntakeBatch, Shutdown};
 use crate::source::mqtt::window::Window;
-use crate::source::mqtt::{Io, Sending, deliver, ended, hand_over, handed_over};
+use crate::source::mqtt::{Io, Sending, deliver, ended, hand_over, handed_over, sleep_until};
 use crate::telemetry::SourceCount;
 
 /// How much is read at once, into the stack.
@@ -102,8 +102,11 @@ impl Connection {
             delivered &= self.out.is_empty();
             let reading = sending.is_none() && self.wants_more();
             let deadline = self.deadline(sending.is_some());
-            let wake = deadline.into_iter().chain(self.window.poll_timeout()).min();
-            let wake = wake.map(|wake| self.shared.intake.clock().instant(wake));
+            let stalled = match sending {
+                Some(_) => None,
+                None => self.window.poll_timeout(),
+            };
+            let wake = deadline.into_iter().chain(stalled).min();
             let event = tokio::select! {
                 tell = tells.recv() => Event::Tell(tell),
                 result = handed_over(&mut sending) => Event::HandedOver(result),
@@ -111,7 +114,7 @@ impl Connection {
                     Event::Delivered(result)
                 }
                 result = read_some(&mut read, &mut self.inbox), if reading => Event::Read(result),
-                () = until(wake) => Event::Time,
+                () = sleep_until(self.shared.intake.clock(), wake) => Event::Time,
                 () = ended(&mut shutdown) => Event::Shutdown,
             };
             match event {
@@ -333,13 +336,6 @@ async fn read_some(read: &mut ReadHalf<Box<dyn Io>>, inbox: &mut BytesMut) -> io
         Poll::Ready(Ok(buffer.filled().len()))
     })
     .await
-}
-
-async fn until(wake: Option<tokio::time::Instant>) {
-    match wake {
-        Some(wake) => tokio::time::sleep_until(wake).await,
-        None => pending().await,
-    }
 }
 
 fn random() -> u64 {
