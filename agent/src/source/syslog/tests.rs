@@ -1,3 +1,5 @@
+//! Listeners on loopback, and their words.
+
 use pipeline::config::ByteSize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

@@ -1,3 +1,5 @@
+//! Tables of messages as they were seen, and of what must come of them.
+
 use super::*;
 use crate::record::Value;
 

@@ -1,3 +1,5 @@
+//! Tables of what is known and what is seen, and of what that means.
+
 use super::*;
 
 const FIRST: bool = true;
