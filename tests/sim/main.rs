@@ -3,6 +3,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stderr,
     reason = "a test may fail by panic, and prints its seed"
@@ -13,3 +14,5 @@ mod ring_crash;
 mod ring_model;
 mod ring_mutants;
 mod ring_operation;
+mod ring_rot;
+mod ring_space;

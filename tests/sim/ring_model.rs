@@ -152,7 +152,7 @@ impl World {
     }
 
     fn payload(&mut self, len: usize) -> Vec<u8> {
-        let mut payload = vec![b'a'; len];
+        let mut payload = vec![0; len];
         if self.rng.one_in(2) {
             self.rng.fill(&mut payload);
         } else if let Some(head) = payload.get_mut(..len.min(8)) {
@@ -165,7 +165,7 @@ impl World {
     fn copy_of_disk(&mut self) -> Vec<u8> {
         let disk = self.disk.disk();
         let pages = disk.bytes().len() / PAGE;
-        let start = self.rng.below(pages - 2) * PAGE + if self.rng.one_in(2) { 0 } else { 160 };
+        let start = self.rng.below(pages - 2) * PAGE + if self.rng.one_in(2) { 0 } else { 128 };
         disk.bytes()[start..start + PAGE].to_vec()
     }
 

@@ -117,6 +117,15 @@ pub(crate) fn push_entry(body: &mut Vec<u8>, tag: u16, payload: &[u8]) {
     body.extend_from_slice(payload);
 }
 
+/// The tag and the payload of the only entry in a body.
+pub(crate) fn single_entry(body: &[u8]) -> Option<(u16, &[u8])> {
+    let mut bytes = Bytes::new(body);
+    let tag = u16::try_from(bytes.varint()?).ok()?;
+    let len = bytes.varint()?;
+    let payload = bytes.slice(to_usize(len))?;
+    bytes.is_empty().then_some((tag, payload))
+}
+
 /// What [`push_entry`] adds at most.
 pub(crate) const fn entry_len_max(payload_len: usize) -> usize {
     3 + 5 + payload_len
@@ -126,6 +135,8 @@ pub(crate) const fn entry_len_max(payload_len: usize) -> usize {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Entries,
+    /// One entry, its tag in the place of the count, so that a quiet stream wastes little.
+    Single,
     State,
     Snapshot,
     /// Nothing, up to the end of the page.
@@ -139,6 +150,7 @@ impl Kind {
             Self::State => 2,
             Self::Snapshot => 3,
             Self::Pad => 4,
+            Self::Single => 5,
         }
     }
 
@@ -148,6 +160,7 @@ impl Kind {
             2 => Some(Self::State),
             3 => Some(Self::Snapshot),
             4 => Some(Self::Pad),
+            5 => Some(Self::Single),
             _ => None,
         }
     }
@@ -161,6 +174,7 @@ pub(crate) struct FrameHeader {
     pub(crate) body_len: u32,
     pub(crate) seq_low: u32,
     pub(crate) generation_low: u16,
+    /// How many entries there are; of a single one, its tag.
     pub(crate) count: u16,
 }
 
@@ -182,6 +196,15 @@ impl FrameHeader {
             count: bytes.u16()?,
         };
         Some((header, crc))
+    }
+
+    /// How many entries the frame has.
+    pub(crate) fn entries(&self) -> u64 {
+        match self.kind {
+            Kind::Entries => u64::from(self.count),
+            Kind::Single => 1,
+            Kind::State | Kind::Snapshot | Kind::Pad => 0,
+        }
     }
 
     /// Header and body together.
@@ -239,7 +262,7 @@ impl Encoder {
     pub(crate) fn encode(&mut self, meta: &FrameMeta, raw: &[u8], out: &mut Vec<u8>) {
         debug_assert!(raw.len() <= FRAME_RAW_MAX);
         let packed = match meta.kind {
-            Kind::Entries | Kind::State | Kind::Snapshot => self.compress(raw),
+            Kind::Entries | Kind::Single | Kind::State | Kind::Snapshot => self.compress(raw),
             Kind::Pad => None,
         };
         let body = packed.unwrap_or(raw);
@@ -285,8 +308,18 @@ impl fmt::Debug for Encoder {
     }
 }
 
-/// The bytes that went into a frame; `None` when they cannot be had.
+/// The entries or states that went into a frame; `None` when they cannot be had.
 pub(crate) fn unpack(header: &FrameHeader, body: &[u8]) -> Option<Vec<u8>> {
+    if header.kind == Kind::Single {
+        let raw = decompress(header, body)?;
+        let mut out = Vec::with_capacity(entry_len_max(raw.len()));
+        push_entry(&mut out, header.count, &raw);
+        return Some(out);
+    }
+    decompress(header, body)
+}
+
+fn decompress(header: &FrameHeader, body: &[u8]) -> Option<Vec<u8>> {
     if !header.compressed {
         return Some(body.to_vec());
     }

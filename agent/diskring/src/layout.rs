@@ -12,7 +12,7 @@ pub(crate) const PAGE: u32 = 4096;
 /// Room for a segment's header, which the snapshot follows.
 pub(crate) const HEADER_ROOM: u32 = 128;
 /// Room for a slot's header, which the image of the partial page follows.
-pub(crate) const SLOT_ROOM: u32 = 160;
+pub(crate) const SLOT_ROOM: u32 = 128;
 /// Bytes of a frame's header.
 pub(crate) const FRAME_HEADER_LEN: u32 = 16;
 /// What opening reads of each segment.

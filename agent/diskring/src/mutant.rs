@@ -18,7 +18,7 @@ pub enum Mutant {
     SingleSlot,
     /// Checksums of frames are not compared.
     NoCrc,
-    /// Checksums do not depend on the segment number.
+    /// Checksums depend on neither the ring nor the segment.
     NoSeed,
     /// Frames of another generation are taken for the newest group's.
     NoGeneration,

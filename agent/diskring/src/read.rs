@@ -81,6 +81,14 @@ impl Buffer {
         }
     }
 
+    /// The bytes to be read anew: `len` of them from `start`.
+    fn refill(&mut self, number: u64, start: u32, len: u32) -> &mut [u8] {
+        self.number = number;
+        self.start = start;
+        self.bytes.resize(to_usize(len), 0);
+        &mut self.bytes
+    }
+
     fn get(&self, offset: u32, len: u32) -> Option<&[u8]> {
         let from = to_usize(offset.checked_sub(self.start)?);
         self.bytes.get(from..from + to_usize(len))
@@ -184,9 +192,9 @@ impl<S: Storage> Span<'_, S> {
         };
         let ahead = header.seq_low.wrapping_sub(low_u32(expected.get()));
         let seq = expected.advance(u64::from(ahead));
-        let has_entries = header.count > 0;
-        if seq.advance(u64::from(header.count)) > self.end_seq
-            || has_entries != (header.kind == Kind::Entries)
+        let is_empty = header.kind == Kind::Entries && header.count == 0;
+        if seq.advance(header.entries()) > self.end_seq
+            || is_empty
             || header.frame_len() > self.limit - offset
         {
             return Ok(None);
@@ -222,13 +230,10 @@ impl<S: Storage> Span<'_, S> {
             .max(start.saturating_add(CHUNK))
             .min(self.limit);
         let home_end = end.min(self.tail_offset.max(start));
-        buffer.number = self.number;
-        buffer.start = start;
-        buffer.bytes.clear();
-        buffer.bytes.resize(to_usize(home_end - start), 0);
-        if !buffer.bytes.is_empty() {
+        let bytes = buffer.refill(self.number, start, home_end - start);
+        if !bytes.is_empty() {
             let at = self.format.geometry.base(self.number) + u64::from(start);
-            let read = self.storage.read_at(at, &mut buffer.bytes);
+            let read = self.storage.read_at(at, bytes);
             if read.is_err() {
                 buffer.bytes.clear();
             }

@@ -359,9 +359,6 @@ impl<S: Storage> Ring<S> {
     /// flipped bit can cost it; gives the storage back.
     pub fn close(mut self) -> Result<S, StorageError> {
         self.sync()?;
-        if self.writer.is_unsynced() {
-            return Ok(self.storage);
-        }
         self.commit(false)?;
         Ok(self.storage)
     }

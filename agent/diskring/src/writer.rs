@@ -6,7 +6,7 @@
 //! image of its page, and every page before it untouched.
 
 use crate::bytes::{to_u32, to_usize};
-use crate::frame::{Encoder, FrameMeta, Kind, entry_len_max, push_entry};
+use crate::frame::{Encoder, FrameMeta, Kind, entry_len_max, push_entry, single_entry};
 use crate::geometry::{Format, Slot};
 use crate::layout::{
     FRAME_HEADER_LEN, HEADER_ROOM, PAGE, SLOT_ROOM, SegmentHeader, Tail, page_ceil,
@@ -317,16 +317,29 @@ impl Writer {
 
     /// Makes a frame of `scratch`.
     fn push_frame(&mut self, kind: Kind) {
-        let entries = kind == Kind::Entries;
+        let single = match kind {
+            Kind::Entries if self.frame_count == 1 => single_entry(&self.scratch),
+            Kind::Entries | Kind::Single | Kind::State | Kind::Snapshot | Kind::Pad => None,
+        };
+        let (kind, count, raw) = match single {
+            Some((tag, payload)) => (Kind::Single, tag, payload),
+            None if kind == Kind::Entries => (kind, self.frame_count, self.scratch.as_slice()),
+            None => (kind, 0, self.scratch.as_slice()),
+        };
+        let has_entries = matches!(kind, Kind::Entries | Kind::Single);
         let meta = FrameMeta {
             kind,
-            seq: if entries { self.frame_first } else { self.next },
-            count: if entries { self.frame_count } else { 0 },
+            seq: if has_entries {
+                self.frame_first
+            } else {
+                self.next
+            },
+            count,
             generation: self.generation,
             seed: self.seed,
             offset: self.end,
         };
-        self.encoder.encode(&meta, &self.scratch, &mut self.buffer);
+        self.encoder.encode(&meta, raw, &mut self.buffer);
         self.end = self.flushed + to_u32(self.buffer.len());
         debug_assert!(self.end <= self.format.geometry.stream_end());
     }

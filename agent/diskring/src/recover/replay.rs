@@ -80,10 +80,10 @@ impl Replayed {
         loop {
             match span.step(&mut buffer, offset, expected)? {
                 Step::Frame { header, seq, next } => {
-                    let end = seq.advance(u64::from(header.count));
+                    let end = seq.advance(header.entries());
                     let body = span.unpack(&mut buffer, offset, &header)?;
                     let known = match (header.kind, body) {
-                        (Kind::Entries, Some(body)) => {
+                        (Kind::Entries | Kind::Single, Some(body)) => {
                             self.states.replay_entries(&Frame::new(seq, seq, end, body));
                             Some(())
                         }

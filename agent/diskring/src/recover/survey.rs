@@ -207,7 +207,7 @@ impl<'a, S: Storage> Survey<'a, S> {
                     if seq != expected || !same || opening != (header.kind == Kind::Snapshot) {
                         return Ok(false);
                     }
-                    expected = seq.advance(u64::from(header.count));
+                    expected = seq.advance(header.entries());
                     offset = next;
                     opening = false;
                 }

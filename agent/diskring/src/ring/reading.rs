@@ -65,7 +65,7 @@ impl<S: Storage> Ring<S> {
                     continue;
                 }
                 Step::Frame { header, seq, next } if seq == place.seq => {
-                    let end = seq.advance(u64::from(header.count));
+                    let end = seq.advance(header.entries());
                     let offset = place.offset;
                     if end <= cursor.seq {
                         place.offset = next;
