@@ -297,7 +297,7 @@ impl World {
                     }
                     break;
                 }
-                other @ (Read::Lost { .. } | _) => return Err(format!("read {other:?}")),
+                other @ Read::Lost { .. } => return Err(format!("read {other:?}")),
             }
         }
         let seq = cursor.seq().get();
@@ -457,7 +457,7 @@ impl World {
             match ring.read(&mut cursor).map_err(fatal)? {
                 Read::Frame(frame) => self.check_frame(&frame)?,
                 Read::End => break,
-                other @ (Read::Lost { .. } | Read::Evicted { .. } | _) => {
+                other @ (Read::Lost { .. } | Read::Evicted { .. }) => {
                     return Err(format!("read {other:?}"));
                 }
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use diskring::sim::{Rng, SimDisk};
-use diskring::{Compression, Mutant, Options, Read, Ring, RingId, Seq, Unrecovered};
+use diskring::{Compression, Mutant, OpenError, Options, Read, Ring, RingId, Seq, Unrecovered};
 
 const PAGE: usize = 4096;
 const SEGMENT_PAGES: usize = 8;
@@ -84,7 +84,7 @@ fn read_all(disk: SimDisk, options: &Options) -> Found {
                 end
             }
             Read::End => break,
-            other @ (Read::Evicted { .. } | _) => unreachable!("{other:?}"),
+            other @ Read::Evicted { .. } => unreachable!("{other:?}"),
         };
         assert_eq!(cursor.seq(), end);
         assert!(end > expected, "reading goes on");
@@ -128,6 +128,34 @@ fn check_flips(compression: Compression, stride: usize) {
 fn a_flipped_bit_costs_its_frame() {
     check_flips(Compression::None, 61);
     check_flips(Compression::Snappy, 61);
+}
+
+#[test]
+fn a_bad_sector_costs_its_frames() {
+    let options = options(Compression::None, Mutant::None);
+    let mut disk = filled(4, &options);
+    let whole = read_all(disk.clone(), &options);
+    let (mut lossy, bytes) = (0, disk.bytes().len());
+    for start in (0..bytes).step_by(512) {
+        disk.set_bad(start..start + 512);
+        let found = read_all(disk.clone(), &options);
+        let mut here = whole.entries.clone();
+        here.retain(|seq, _| {
+            !found
+                .lost
+                .iter()
+                .any(|(first, end)| (*first..*end).contains(seq))
+        });
+        assert!(found.entries == here, "sector at {start}");
+        assert!(found.lost.len() <= 1, "sector at {start}");
+        lossy += usize::from(!found.lost.is_empty());
+    }
+    assert!(lossy > 50, "only {lossy} bad sectors hit a frame");
+    disk.set_bad(0..bytes);
+    assert!(matches!(
+        Unrecovered::open(disk),
+        Err(OpenError::Storage(_))
+    ));
 }
 
 #[test]
@@ -199,7 +227,7 @@ fn survive(disk: SimDisk, rng: &mut Rng) {
         match ring.read(&mut cursor).unwrap() {
             Read::Frame(frame) => assert!(frame.entries().count() <= capacity * 32),
             Read::End => break,
-            Read::Lost { .. } | Read::Evicted { .. } | _ => {}
+            Read::Lost { .. } | Read::Evicted { .. } => {}
         }
     }
     for _ in 0..20 {

@@ -3,7 +3,7 @@
 use crate::bytes::{to_u32, to_usize};
 use crate::frame::{Frame, FrameHeader, Kind, checksum, low_u32, unpack};
 use crate::geometry::Format;
-use crate::layout::{FRAME_HEADER_LEN, PAGE, page_ceil, page_floor};
+use crate::layout::{FRAME_HEADER_LEN, PAGE, PROBE_LEN, page_ceil, page_floor};
 use crate::mutant::Mutant;
 use crate::{Seq, Storage, StorageError};
 
@@ -233,7 +233,7 @@ impl<S: Storage> Span<'_, S> {
         let bytes = buffer.refill(self.number, start, home_end - start);
         if !bytes.is_empty() {
             let at = self.format.geometry.base(self.number) + u64::from(start);
-            let read = self.storage.read_at(at, bytes);
+            let read = read_or_rot(self.storage, self.format, at, bytes);
             if read.is_err() {
                 buffer.bytes.clear();
             }
@@ -249,6 +249,33 @@ impl<S: Storage> Span<'_, S> {
     }
 }
 
+/// Reads what can be read, and zeros where the disk has bad sectors: they have rotted.
+///
+/// A disk that does not even give a superblock has failed as a whole, which is an error.
+pub(crate) fn read_or_rot<S: Storage>(
+    storage: &S,
+    format: &Format,
+    at: u64,
+    bytes: &mut [u8],
+) -> Result<(), StorageError> {
+    let Err(error) = storage.read_at(at, bytes) else {
+        return Ok(());
+    };
+    let mut probe = [0; PROBE_LEN];
+    let copy = format.geometry.copy_offset();
+    if storage.read_at(0, &mut probe).is_err() && storage.read_at(copy, &mut probe).is_err() {
+        return Err(error);
+    }
+    let mut at = at;
+    for sector in bytes.chunks_mut(PROBE_LEN) {
+        if storage.read_at(at, sector).is_err() {
+            sector.fill(0);
+        }
+        at += u64::from(to_u32(sector.len()));
+    }
+    Ok(())
+}
+
 /// The page in which `offset` lies, as written at home.
 pub(crate) fn home_page<S: Storage>(
     storage: &S,
@@ -258,6 +285,6 @@ pub(crate) fn home_page<S: Storage>(
 ) -> Result<Vec<u8>, StorageError> {
     let mut page = vec![0; to_usize(PAGE)];
     let at = format.geometry.base(number) + u64::from(page_floor(offset));
-    storage.read_at(at, &mut page)?;
+    read_or_rot(storage, format, at, &mut page)?;
     Ok(page)
 }

@@ -333,6 +333,9 @@ impl<S: Storage> Ring<S> {
     /// What it costs must have been put before, so that the loss and its count are durable at
     /// once. Nothing happens when there is only one segment.
     pub fn evict_oldest(&mut self) -> Result<Durable, AppendError> {
+        if self.segments.len() < 2 {
+            return Ok(self.sync()?);
+        }
         self.check_poison()?;
         self.close_frame()?;
         let len = self.states.len_max();

@@ -85,6 +85,8 @@ pub struct SimDisk {
     stats: DiskStats,
     read_bytes: Cell<u64>,
     rule: Option<PageRule>,
+    /// Bytes that cannot be read.
+    bad: std::ops::Range<usize>,
 }
 
 impl SimDisk {
@@ -105,6 +107,7 @@ impl SimDisk {
             stats: DiskStats::default(),
             read_bytes: Cell::new(0),
             rule: None,
+            bad: 0..0,
         }
     }
 
@@ -120,6 +123,11 @@ impl SimDisk {
                 *byte ^= mask;
             }
         }
+    }
+
+    /// Lets every read of one of these bytes fail.
+    pub fn set_bad(&mut self, bad: std::ops::Range<usize>) {
+        self.bad = bad;
     }
 
     /// Lets the power fail at the write or sync after `fuel` more of them.
@@ -226,6 +234,10 @@ impl Storage for SimDisk {
         let range = self
             .range(offset, len)
             .map_err(|error| StorageError::read(offset, len, error))?;
+        if range.start < self.bad.end && self.bad.start < range.end {
+            let error = io::Error::other("a bad sector");
+            return Err(StorageError::read(offset, len, error));
+        }
         if let Some(bytes) = self.current.get(range) {
             buf.copy_from_slice(bytes);
         }

@@ -6,7 +6,7 @@ use crate::frame::{Kind, low_u16};
 use crate::geometry::{Format, Slot};
 use crate::layout::{HEADER_ROOM, LogStart, PAGE, PROBE_LEN, SegmentHeader, Tail};
 use crate::mutant::Mutant;
-use crate::read::{Buffer, Span, Step, home_page};
+use crate::read::{Buffer, Span, Step, home_page, read_or_rot};
 use crate::ring::Segment;
 use crate::{Storage, StorageError};
 
@@ -93,7 +93,7 @@ impl<'a, S: Storage> Survey<'a, S> {
     fn probe(&self, place: u64, offset: u32) -> Result<[u8; PROBE_LEN], StorageError> {
         let mut data = [0; PROBE_LEN];
         let at = self.format.geometry.base(place) + u64::from(offset);
-        self.storage.read_at(at, &mut data)?;
+        read_or_rot(self.storage, self.format, at, &mut data)?;
         Ok(data)
     }
 
