@@ -54,6 +54,7 @@ pub(super) async fn receive(
                 ready?;
                 false
             }
+            () = tokio::time::sleep(DROPS_INTERVAL), if drops.is_due => false,
         };
         if stopping {
             // What the kernel holds at the end is taken as well, once it is known of.
@@ -111,6 +112,8 @@ struct Drops {
     table: &'static str,
     counted: u64,
     looked_at: Monotonic,
+    /// Whether something came since the last look.
+    is_due: bool,
 }
 
 impl Drops {
@@ -125,12 +128,14 @@ impl Drops {
             },
             counted: 0,
             looked_at: Monotonic::default(),
+            is_due: false,
         }
     }
 
     fn look(&mut self, shared: &Shared, stopping: bool) {
         let now = shared.intake.clock().monotonic();
-        if now.since(self.looked_at) < DROPS_INTERVAL && !stopping {
+        self.is_due = now.since(self.looked_at) < DROPS_INTERVAL && !stopping;
+        if self.is_due {
             return;
         }
         self.looked_at = now;
