@@ -72,7 +72,7 @@ impl Follower {
         let mut follower = Self {
             patterns,
             line_bytes_max: config.line_bytes_max.as_usize().max(1),
-            poll_interval: config.poll_interval,
+            poll_interval: config.poll_interval.max(SCAN_INTERVAL_MIN),
             first_look: Some(if checkpoints.is_empty() {
                 config.start_at
             } else {

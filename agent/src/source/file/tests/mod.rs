@@ -243,6 +243,23 @@ fn renamed_file_is_read_to_its_end() {
 }
 
 #[test]
+fn a_file_that_was_refilled_is_noticed_before_it_is_read_on() {
+    let folder = Folder::new("refill");
+    let mut bed = Bed::new(&[folder.path("a.log")], StartAt::Beginning);
+    folder.append("a.log", b"one\ntwo\n");
+    bed.settle();
+    fs::File::create(folder.path("a.log")).unwrap();
+    folder.append("a.log", b"three\nfour\nfive\n");
+    // Only of the writing is heard, as inotify tells it: the folders are not looked at first.
+    bed.follower.written(&[folder.path("a.log")].into());
+    assert!(bed.step(100));
+    check(&bed, &["one", "two"]);
+    bed.now += Duration::from_secs(1);
+    assert!(bed.step(100));
+    check(&bed, &["one", "two", "three", "four", "five"]);
+}
+
+#[test]
 fn removed_file_is_read_to_its_end() {
     let folder = Folder::new("remove");
     let mut bed = Bed::new(&[folder.path("a.log")], StartAt::Beginning);
