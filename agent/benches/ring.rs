@@ -101,39 +101,45 @@ fn rate(bytes: u64, took: Duration) -> f64 {
     bytes as f64 / took.as_secs_f64() / 1e6
 }
 
-/// Groups of `per_sync` bytes, in entries of 200, with a sync after each.
+/// Groups of `per_sync` bytes in entries of 200, each synced, by turns raw and through the ring:
+/// whatever else the machine does then slows both.
 fn sync_rate(path: &Path, per_sync: u64, groups: u64) {
     let lines: Vec<_> = (0..1000).map(line).collect();
     let each = per_sync.div_ceil(200);
-    let mut raw = FileStorage::create(path, 64 * MIB);
-    let bytes = lines.concat().repeat(8);
     let len = usize::try_from(each * 200).unwrap();
-    let start = Instant::now();
-    for group in 0..groups {
-        let offset = group * each * 200 % (48 * MIB);
-        raw.write_at(offset, bytes.get(..len).unwrap()).unwrap();
-        raw.sync().unwrap();
-    }
-    let raw_took = start.elapsed();
+    let bytes = lines.concat().repeat(8);
     for compression in [Compression::None, Compression::Snappy] {
+        let raw_path = path.with_extension("raw");
+        let mut raw = FileStorage::create(&raw_path, 64 * MIB);
         let storage = FileStorage::create(path, 64 * MIB);
         let mut ring = Ring::create(storage, RingId(1), &options(compression)).unwrap();
-        let start = Instant::now();
         let mut lines = lines.iter().cycle();
-        for _ in 0..groups {
+        let (mut raw_took, mut took) = (Vec::new(), Vec::new());
+        for group in 0..groups {
+            let start = Instant::now();
+            raw.write_at(group * each * 200 % (48 * MIB), bytes.get(..len).unwrap())
+                .unwrap();
+            raw.sync().unwrap();
+            raw_took.push(start.elapsed());
+            let start = Instant::now();
             for line in lines.by_ref().take(usize::try_from(each).unwrap()) {
                 append(&mut ring, line);
             }
             ring.sync().unwrap();
+            took.push(start.elapsed());
         }
-        let took = start.elapsed();
+        std::fs::remove_file(&raw_path).unwrap();
+        let (raw, took) = (median(raw_took), median(took));
         println!(
-            "{each:>5} x 200 bytes a sync, {compression:?}: {:.1} us a sync, raw {:.1} us: {:.0} %",
-            took.as_secs_f64() * 1e6 / groups as f64,
-            raw_took.as_secs_f64() * 1e6 / groups as f64,
-            100.0 * raw_took.as_secs_f64() / took.as_secs_f64()
+            "{each:>5} x 200 bytes a sync, {compression:?}: {took:.1?}, raw {raw:.1?}: {:.0} %",
+            100.0 * raw.as_secs_f64() / took.as_secs_f64()
         );
     }
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
 fn append_and_read_rate(path: &Path, compression: Compression) {

@@ -351,7 +351,8 @@ impl<S: Storage> Ring<S> {
         });
         if !self.format.mutant.is(Mutant::ReuseBeforeDurable) {
             self.writer.push_states(&mut self.states);
-            self.commit(false)?;
+            // What evicts is about to begin a segment: padded, the page needs no sync of its own.
+            self.commit(true)?;
         }
         self.segments.pop_front();
         self.check();
