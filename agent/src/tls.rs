@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pipeline::config::TlsConfig;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::crypto::CryptoProvider;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, InconsistentKeys, RootCertStore};
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -56,7 +58,11 @@ impl fmt::Display for TlsError {
                 f.write_str("a client certificate needs both certificate_file and key_file")
             }
             Self::Identity(path, error) => {
-                write!(f, "{}: does not work with its key: {error}", path.display())
+                write!(
+                    f,
+                    "{}: certificate and key do not work: {error}",
+                    path.display()
+                )
             }
             Self::Protocol(error) => write!(f, "TLS cannot be set up: {error}"),
         }
@@ -73,23 +79,42 @@ pub(crate) fn client_config(tls: &TlsConfig) -> Result<ClientConfig, TlsError> {
         None => system_roots(),
     };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(TlsError::Protocol)?
         .with_root_certificates(roots);
     match (&tls.certificate_file, &tls.key_file) {
         (None, None) => Ok(builder.with_no_client_auth()),
         (Some(certificate), Some(key)) => {
-            let chain = certificates(certificate)?;
-            let key = PrivateKeyDer::from_pem_file(key).map_err(|source| TlsError::File {
-                path: key.clone(),
-                source,
-            })?;
-            builder
-                .with_client_auth_cert(chain, key)
-                .map_err(|error| TlsError::Identity(certificate.clone(), error))
+            let identity = identity(certificate, key, &provider)?;
+            Ok(builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity))))
         }
         _ => Err(TlsError::Incomplete),
+    }
+}
+
+/// A certificate with its key. Whether they fit is checked where that can be told: a certificate
+/// of version 1, as `openssl x509 -req` makes it, is not rustls's to read but the server's.
+fn identity(
+    certificate: &Path,
+    key: &Path,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, TlsError> {
+    let chain = certificates(certificate)?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|source| TlsError::File {
+        path: key.to_owned(),
+        source,
+    })?;
+    let private = provider
+        .key_provider
+        .load_private_key(private)
+        .map_err(|error| TlsError::Identity(key.to_owned(), error))?;
+    let identity = CertifiedKey::new(chain, private);
+    match identity.keys_match() {
+        Err(error @ rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
+            Err(TlsError::Identity(certificate.to_owned(), error))
+        }
+        Ok(()) | Err(_) => Ok(identity),
     }
 }
 
@@ -142,6 +167,18 @@ mod tests {
         );
     }
 
+    /// A certificate of version 1.
+    const VERSION_1: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBGDCBvwIUGQRJyf0KPtgDnEgPVUadbuJjy4AwCgYIKoZIzj0EAwIwETEPMA0G
+A1UEAwwGdGVzdGNhMB4XDTI2MTEyMzE3Mzc0M1oXDTI2MTIyMzE3Mzc0M1owDTEL
+MAkGA1UEAwwCZ3cwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAQyuYoLL4R+blzD
+ncEzSmChYQ+TkKSGlyANfgA2RAxfNx1FhOmH9pB2DNP3RXzwQlz1Tif4UZt2Pk34
+Y7KH6fBiMAoGCCqGSM49BAMCA0gAMEUCIQDlT/2DzIS59XmMvaNSSvJhNRc5ZuTI
+cQbRdO6TQO+NcQIgEgVMdp7eez53jaGD/ut5C9nUv4zoM1F6/cVpdojrtEQ=
+-----END CERTIFICATE-----
+";
+
     #[test]
     fn files_are_named_when_they_fail() {
         let folder = std::env::temp_dir().join(format!("hydrant-tls-{}", std::process::id()));
@@ -157,6 +194,7 @@ mod tests {
         put("key.pem", &mine.signing_key.serialize_pem());
         put("other.pem", &other.signing_key.serialize_pem());
         put("empty.pem", "");
+        put("version1.pem", VERSION_1);
         let tls = |ca: Option<&str>, certificate: Option<&str>, key: Option<&str>| TlsConfig {
             ca_file: ca.map(path),
             certificate_file: certificate.map(path),
@@ -168,6 +206,7 @@ mod tests {
             &tls(Some("cert.pem"), Some("cert.pem"), Some("key.pem")),
             "ok",
         );
+        check(&tls(None, Some("version1.pem"), Some("key.pem")), "ok");
         check(&tls(Some("none.pem"), None, None), "none.pem: No such file");
         check(
             &tls(Some("empty.pem"), None, None),
@@ -183,7 +222,7 @@ mod tests {
         );
         check(
             &tls(None, Some("cert.pem"), Some("other.pem")),
-            "cert.pem: does not work with its key",
+            "cert.pem: certificate and key do not work",
         );
         std::fs::remove_dir_all(&folder).unwrap();
     }

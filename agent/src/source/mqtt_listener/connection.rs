@@ -302,13 +302,14 @@ impl Connection {
         drop(tokio::time::timeout(FAREWELL_MAX, farewell).await);
         let Some(close) = self.closing else { return };
         let intake = &self.shared.intake;
-        let client = self.protocol.client().unwrap_or_default();
-        tracing::debug!(source = intake.name(), client, %peer, "{close}");
+        let told = match self.protocol.client() {
+            Some(client) => format!("device {client:?} at {peer}: {close}"),
+            None => format!("device at {peer}: {close}"),
+        };
+        tracing::debug!(source = intake.name(), "{told}");
         if close.is_refusal() {
             intake.counters().add(SourceCount::Refused, 1);
-            intake
-                .counters()
-                .set_error(format!("device {client:?} at {peer}: {close}"));
+            intake.counters().set_error(told);
         }
         let mut batch = intake.batch();
         if close != Close::Shutdown
