@@ -107,6 +107,10 @@ impl fmt::Display for Lost {
         match self {
             Self::Name(error) => write!(f, "broker's name cannot be resolved: {error}"),
             Self::Unreachable(error) => write!(f, "broker cannot be reached: {error}"),
+            // TLS reports the end of a connection as an error.
+            Self::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Self::ClosedByBroker.fmt(f)
+            }
             Self::Io(error) => write!(f, "connection to the broker broke: {error}"),
             Self::TimedOut => write!(f, "broker took more than {} s", CONNECT_MAX.as_secs()),
             Self::Tls(error) => error.fmt(f),
@@ -329,22 +333,15 @@ async fn reach(host: &str, port: u16) -> Result<TcpStream, Lost> {
 /// to the connection.
 async fn read_first(stream: &mut Box<dyn Io>) -> Result<Vec<u8>, Lost> {
     let mut packet = Vec::new();
-    let closed = |error: io::Error| {
-        if error.kind() == io::ErrorKind::UnexpectedEof {
-            Lost::ClosedByBroker
-        } else {
-            Lost::Io(error)
-        }
-    };
     loop {
-        packet.push(stream.read_u8().await.map_err(closed)?);
+        packet.push(stream.read_u8().await.map_err(Lost::Io)?);
         if let Some(header) = Header::read(&packet).map_err(Lost::Malformed)? {
             if header.kind != PacketType::ConnAck || header.body_len > CONNACK_BYTES_MAX {
                 return Err(Lost::Unexpected(header.kind));
             }
             packet.resize(header.packet_len(), 0);
             let body = packet.get_mut(header.header_len..).unwrap_or_default();
-            stream.read_exact(body).await.map_err(closed)?;
+            stream.read_exact(body).await.map_err(Lost::Io)?;
             return Ok(packet);
         }
     }

@@ -118,7 +118,13 @@ impl Connection {
                 () = ended(&mut shutdown) => Event::Shutdown,
             };
             match event {
-                Event::Tell(tell) => self.handle_tell(tell),
+                Event::Tell(tell) => {
+                    self.handle_tell(tell);
+                    // All of a sync at once, so that they leave as one.
+                    while let Ok(tell) = tells.try_recv() {
+                        self.handle_tell(Some(tell));
+                    }
+                }
                 Event::HandedOver(Ok(())) => sending = None,
                 Event::Delivered(Ok(())) => delivered = true,
                 Event::Read(Ok(count)) if count > 0 => self.heard = self.now(),
