@@ -17,8 +17,9 @@ use crate::{
     EXIT_STORAGE, EXIT_USAGE, check, config_files, control, fail, print, ring_file, show, store,
 };
 
-/// Threads for what may block: encoding, name look-ups, files.
-const BLOCKING_THREADS_MAX: usize = 4;
+/// Threads for what may block: encoding, name look-ups, files. They are started when needed; a
+/// name server that does not answer holds one of them for half a minute.
+const BLOCKING_THREADS_MAX: usize = 16;
 
 /// Stack of such a thread; the deepest call is a look-up by the C library.
 const BLOCKING_STACK_BYTES: usize = 256 * 1024;

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,17 +16,23 @@ use pipeline::transform::Transforms;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::clock::Clock;
 use crate::deliver::{self, DestinationGauges, DestinationParts};
-use crate::intake::{FIELD_BYTES_MAX, Intake, IntakeParts, Settled};
+use crate::intake::{FIELD_BYTES_MAX, Intake, IntakeParts, Settled, Shutdown};
 use crate::store::{Request, StoreEnded, StoreHandle};
-use crate::telemetry::{BufferStatus, DestinationStatus, SourceCounters, SourceStatus, Status};
+use crate::telemetry::{DestinationStatus, SourceCounters, SourceStatus, Status};
 use crate::{config_files, control, metrics, source};
 
 /// How long sources may take to hand over what they have and to acknowledge what is durable.
-const SOURCES_END_MAX: Duration = Duration::from_secs(3);
+const SOURCES_END_MAX: Duration = Duration::from_secs(2);
+
+/// How long destinations may wait for the answers under way.
+const DESTINATIONS_END_MAX: Duration = Duration::from_millis(2300);
+
+/// What cannot be opened is tried again after so long.
+const REOPEN_PAUSE: Duration = Duration::from_secs(10);
 
 /// What the reactor needs.
 #[derive(Debug)]
@@ -58,14 +65,10 @@ struct Running<C> {
     task: JoinHandle<()>,
 }
 
-/// Why the reactor could not start.
+/// Why the reactor ended.
 #[derive(Debug)]
 pub(crate) enum ReactorError {
-    /// The control socket.
-    ControlSocket(PathBuf, std::io::Error),
-    /// The metrics address.
-    Metrics(std::net::SocketAddr, std::io::Error),
-    /// Signals.
+    /// Signals cannot be received.
     Signals(std::io::Error),
     /// The store has ended; its thread knows why.
     Store(StoreEnded),
@@ -74,15 +77,6 @@ pub(crate) enum ReactorError {
 impl std::fmt::Display for ReactorError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::ControlSocket(path, error) => write!(
-                f,
-                "the control socket {} cannot be made: {error}; set agent.control_socket to a \
-                 path that this user may write",
-                path.display()
-            ),
-            Self::Metrics(address, error) => {
-                write!(f, "agent.metrics_listen {address} cannot be used: {error}")
-            }
             Self::Signals(error) => write!(f, "signals cannot be received: {error}"),
             Self::Store(_) => f.write_str("the store has ended"),
         }
@@ -145,9 +139,7 @@ impl Overview {
             agent: self.agent.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_s: self.clock.monotonic().elapsed().as_secs(),
-            buffer: BufferStatus {
-                ..store.buffer.clone()
-            },
+            buffer: store.buffer.clone(),
             sources: sources
                 .iter()
                 .map(|(name, counters)| (name.clone(), SourceStatus::of(counters)))
@@ -173,15 +165,10 @@ impl Reactor {
             sources: RefCell::default(),
             destinations: RefCell::default(),
         });
-        let socket = &config.agent.control_socket;
-        let listener = control::bind(socket)
-            .map_err(|error| ReactorError::ControlSocket(socket.clone(), error))?;
-        tokio::task::spawn_local(control::serve(listener, Rc::clone(&overview)));
+        let socket = config.agent.control_socket.clone();
+        tokio::task::spawn_local(serve_control(socket, Rc::clone(&overview)));
         if let Some(address) = config.agent.metrics_listen {
-            let listener = tokio::net::TcpListener::bind(address)
-                .await
-                .map_err(|error| ReactorError::Metrics(address, error))?;
-            tokio::task::spawn_local(metrics::serve(listener, Rc::clone(&overview)));
+            tokio::task::spawn_local(serve_metrics(address, Rc::clone(&overview)));
         }
         let mut reactor = Self {
             config: config.clone(),
@@ -259,13 +246,11 @@ impl Reactor {
     /// Stops what is not wanted any more, starts what is new, leaves the rest alone.
     async fn adopt(&mut self, config: Config) -> Result<(), StoreEnded> {
         let sources = take_changed(&mut self.sources, &config.sources);
-        for name in stop_all(sources).await {
-            self.overview.sources.borrow_mut().remove(&name);
-        }
+        stop_all(sources, SOURCES_END_MAX).await;
+        let named = |name: &String, _: &mut Arc<SourceCounters>| config.sources.contains_key(name);
+        self.overview.sources.borrow_mut().retain(named);
         let destinations = take_changed(&mut self.destinations, &config.destinations);
-        for name in stop_all(destinations).await {
-            self.overview.destinations.borrow_mut().remove(&name);
-        }
+        stop_all(destinations, DESTINATIONS_END_MAX).await;
         // Destinations first: they know all sources that come after them.
         for (name, wanted) in &config.destinations {
             if !self.destinations.contains_key(name) {
@@ -279,7 +264,7 @@ impl Reactor {
             .await?;
         for (name, wanted) in &config.sources {
             if !self.sources.contains_key(name) {
-                let running = self.start_source(name, wanted).await?;
+                let running = self.start_source(name, wanted);
                 self.sources.insert(name.clone(), running);
             }
         }
@@ -287,51 +272,30 @@ impl Reactor {
         Ok(())
     }
 
-    async fn start_source(
-        &self,
-        name: &str,
-        config: &SourceConfig,
-    ) -> Result<Running<SourceConfig>, StoreEnded> {
+    /// Starts a source's task; it opens its book in the ring by itself, as often as it takes.
+    fn start_source(&self, name: &str, config: &SourceConfig) -> Running<SourceConfig> {
         let overview = &self.overview;
-        let counters = Arc::new(SourceCounters::default());
-        let opening = overview
-            .store
-            .open_source(name.to_owned(), Arc::clone(&counters))
-            .await?;
-        overview
-            .sources
-            .borrow_mut()
-            .insert(name.to_owned(), Arc::clone(&counters));
-        let entry_bytes_max = overview.store.entry_bytes_max();
-        let intake = Intake::new(IntakeParts {
-            name: name.to_owned(),
-            tag: opening.tag,
-            transforms: compiled(&config.transforms),
-            checkpoints: opening.checkpoints,
-            record_bytes_max: entry_bytes_max.saturating_sub(FIELD_BYTES_MAX),
-            clock: overview.clock,
-            counters,
-            settled: Arc::new(Settled::default()),
-            store: overview.store.incoming(),
-        });
+        let counters = Arc::clone(
+            overview
+                .sources
+                .borrow_mut()
+                .entry(name.to_owned())
+                .or_default(),
+        );
         let (stop, shutdown) = watch::channel(false);
-        let kind = config.kind.clone();
-        let task = tokio::task::spawn_local(async move {
-            match kind {
-                SourceKind::Mqtt(config) => source::mqtt::run(config, intake, shutdown).await,
-                SourceKind::MqttListener(config) => {
-                    source::mqtt_listener::run(config, intake, shutdown).await;
-                }
-                SourceKind::File(config) => source::file::run(config, intake, shutdown).await,
-                SourceKind::Syslog(config) => source::syslog::run(config, intake, shutdown).await,
-            }
-        });
+        let task = SourceTask {
+            name: name.to_owned(),
+            config: config.clone(),
+            counters,
+            clock: overview.clock,
+            store: overview.store.clone(),
+        };
         tracing::info!(source = name, "source started");
-        Ok(Running {
+        Running {
             config: config.clone(),
             stop,
-            task,
-        })
+            task: tokio::task::spawn_local(task.run(shutdown)),
+        }
     }
 
     async fn start_destination(
@@ -372,9 +336,88 @@ impl Reactor {
 
     /// Ends sources, then destinations; what was taken in is with the store by then.
     async fn end(self) {
-        stop_all(self.sources.into_iter().collect()).await;
-        stop_all(self.destinations.into_iter().collect()).await;
+        stop_all(self.sources.into_iter().collect(), SOURCES_END_MAX).await;
+        let destinations = self.destinations.into_iter().collect();
+        stop_all(destinations, DESTINATIONS_END_MAX).await;
         drop(std::fs::remove_file(&self.config.agent.control_socket));
+    }
+}
+
+/// What a source's task begins with.
+struct SourceTask {
+    name: String,
+    config: SourceConfig,
+    counters: Arc<SourceCounters>,
+    clock: Clock,
+    store: StoreHandle,
+}
+
+impl SourceTask {
+    async fn run(self, mut shutdown: Shutdown) {
+        let opening = loop {
+            let (name, counters) = (self.name.clone(), Arc::clone(&self.counters));
+            match self.store.open_source(name, counters).await {
+                Ok(Ok(opening)) => break opening,
+                Ok(Err(text)) => {
+                    tracing::error!(source = self.name, "{text}");
+                    self.counters.set_error(text);
+                }
+                Err(StoreEnded) => return,
+            }
+            tokio::select! {
+                () = sleep(REOPEN_PAUSE) => {}
+                _ = shutdown.wait_for(|end| *end) => return,
+            }
+        };
+        self.counters.clear_error();
+        let entry_bytes_max = self.store.entry_bytes_max();
+        let intake = Intake::new(IntakeParts {
+            name: self.name,
+            tag: opening.tag,
+            transforms: compiled(&self.config.transforms),
+            checkpoints: opening.checkpoints,
+            record_bytes_max: entry_bytes_max.saturating_sub(FIELD_BYTES_MAX),
+            clock: self.clock,
+            counters: self.counters,
+            settled: Arc::new(Settled::default()),
+            store: self.store.queue(),
+        });
+        match self.config.kind {
+            SourceKind::Mqtt(config) => source::mqtt::run(config, intake, shutdown).await,
+            SourceKind::MqttListener(config) => {
+                source::mqtt_listener::run(config, intake, shutdown).await;
+            }
+            SourceKind::File(config) => source::file::run(config, intake, shutdown).await,
+            SourceKind::Syslog(config) => source::syslog::run(config, intake, shutdown).await,
+        }
+    }
+}
+
+/// Serves the control socket; an agent that cannot be asked collects and delivers all the same.
+async fn serve_control(path: PathBuf, overview: Rc<Overview>) {
+    loop {
+        match control::bind(&path) {
+            Ok(listener) => return control::serve(listener, overview).await,
+            Err(error) => tracing::warn!(
+                "the control socket {} cannot be made, so \"hydrant status\" gets no answer: \
+                 {error}; set agent.control_socket to a path that this user may write",
+                path.display()
+            ),
+        }
+        sleep(REOPEN_PAUSE).await;
+    }
+}
+
+/// Serves the metrics page, once its address is free.
+async fn serve_metrics(address: SocketAddr, overview: Rc<Overview>) {
+    loop {
+        match tokio::net::TcpListener::bind(address).await {
+            Ok(listener) => return metrics::serve(listener, overview).await,
+            Err(error) => tracing::warn!(
+                "agent.metrics_listen {address} cannot be used: {error}; free it or name another"
+            ),
+        }
+        sleep(REOPEN_PAUSE).await;
     }
 }
 
@@ -410,20 +453,18 @@ fn take_changed<C: PartialEq>(
         .collect()
 }
 
-/// Stops components side by side; one that does not end in time is cut off.
-async fn stop_all<C>(running: Vec<(String, Running<C>)>) -> Vec<String> {
+/// Stops components side by side; those that do not end in time are cut off.
+async fn stop_all<C>(running: Vec<(String, Running<C>)>, end_max: Duration) {
     for (_, component) in &running {
         component.stop.send_replace(true);
     }
-    let mut names = Vec::new();
+    let deadline = Instant::now() + end_max;
     for (name, mut component) in running {
-        if timeout(SOURCES_END_MAX, &mut component.task).await.is_err() {
+        if timeout_at(deadline, &mut component.task).await.is_err() {
             tracing::warn!("{name} did not end in time");
             component.task.abort();
         }
-        names.push(name);
     }
-    names
 }
 
 fn compiled(transforms: &[pipeline::config::TransformConfig]) -> Transforms {

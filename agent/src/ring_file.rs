@@ -49,12 +49,18 @@ impl std::fmt::Display for RingFileError {
                 path.display()
             ),
             Self::Open(path, error) => {
-                write!(f, "the ring {} cannot be opened: {error}", path.display())
+                write!(
+                    f,
+                    "the ring {} cannot be opened: {error}; it must belong to the user that runs \
+                     hydrant",
+                    path.display()
+                )
             }
             Self::Ring(path, error) => {
                 write!(
                     f,
-                    "the ring {} cannot be recovered: {error}",
+                    "the ring {} cannot be recovered: {error}; look at the disk (dmesg) and start \
+                     again, or set agent.state_dir to another disk",
                     path.display()
                 )
             }
@@ -96,7 +102,7 @@ pub(crate) fn open(
             if ring.stats().capacity_bytes != config.size.as_u64() {
                 tracing::warn!(
                     "the ring keeps the {} it was made with; to give it the {} of buffer.size, \
-                     stop hydrant, let it deliver what is waiting, and remove {}",
+                     wait until nothing waits any more, stop hydrant and remove {}",
                     ByteSize::bytes(ring.stats().capacity_bytes),
                     config.size,
                     path.display()
@@ -127,7 +133,14 @@ fn create(
 ) -> Result<Ring<FileStorage>, RingFileError> {
     let (unfinished, path) = (state_dir.join(UNFINISHED), state_dir.join(FILE));
     let failed = |error| RingFileError::Create(path.clone(), config.size, error);
-    let made = FileStorage::create(&unfinished, config.size.as_u64());
+    let mut made = FileStorage::create(&unfinished, config.size.as_u64());
+    let damaged = state_dir.join(DAMAGED);
+    if matches!(&made, Err(error) if error.kind() == io::ErrorKind::StorageFull)
+        && std::fs::remove_file(&damaged).is_ok()
+    {
+        tracing::error!("{} made room for a new ring", damaged.display());
+        made = FileStorage::create(&unfinished, config.size.as_u64());
+    }
     if made.is_err() {
         // A part of a file would only take the space that is missing.
         drop(std::fs::remove_file(&unfinished));

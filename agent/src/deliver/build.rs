@@ -189,15 +189,20 @@ impl Builder {
     /// Takes what it can of `frames`; false once it wants no more.
     pub(super) fn take(&mut self, frames: &[Frame], now: Monotonic) -> bool {
         for frame in frames {
-            if self.full || self.limit.is_some_and(|limit| frame.first() >= limit) {
+            // What is missing before the limit is gone; nothing behind it belongs here.
+            self.stop_at_limit(frame.first());
+            if self.full {
                 break;
             }
             self.take_frame(frame, now);
         }
-        if self.limit.is_some_and(|limit| self.end >= limit) {
-            self.full = true;
-        }
+        self.stop_at_limit(self.end);
         !self.full
+    }
+
+    /// Takes notice of sources that were opened since it was begun.
+    pub(super) fn set_sources(&mut self, sources: Sources) {
+        self.sources = sources;
     }
 
     /// The first entry that it has not taken.
@@ -253,13 +258,21 @@ impl Builder {
         }
     }
 
+    fn stop_at_limit(&mut self, next: Seq) {
+        if let Some(limit) = self.limit.filter(|limit| *limit <= next) {
+            self.end = limit;
+            self.full = true;
+        }
+    }
+
     fn take_frame(&mut self, frame: &Frame, now: Monotonic) {
         let (recipe, sources) = (Arc::clone(&self.recipe), self.sources.clone());
         for entry in frame.entries() {
             if entry.seq < self.end {
                 continue;
             }
-            if self.limit.is_some_and(|limit| entry.seq >= limit) {
+            self.stop_at_limit(entry.seq);
+            if self.full {
                 return;
             }
             if sources.takes(entry.tag) {

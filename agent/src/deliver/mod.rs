@@ -1,49 +1,30 @@
 //! The driver of one destination: reads, encodes, sends and commits what `pipeline::delivery` says.
 //!
-//! Decisions are all there; here are the deeds. A driver holds one batch at a time. Encoding runs
-//! on a worker thread, requests on the runtime.
+//! Decisions are all there; here are the deeds. A driver that cannot be set up (certificates,
+//! credentials) is set up again until it can.
 
 mod build;
 mod credentials;
+mod driver;
+mod exchange;
 mod folder;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use diskring::{Frame, Seq};
-use pipeline::batch::Batcher;
-use pipeline::config::{DestinationConfig, DestinationKind};
-use pipeline::dead_letter::{self, Letter};
-use pipeline::delivery::{Action, DeadLetter, Delivery, Remainder};
-use pipeline::destination::{
-    Answer, Destination, EncodedBatch, Request, RetryClass, Sender, SeqRange, TransportError,
-    Verdict,
-};
-use pipeline::encode::Origin;
-use pipeline::tally::{BatchOutcome, DestinationTally};
+use pipeline::config::DestinationConfig;
+use pipeline::tally::DestinationTally;
 use pipeline::time::WallClock;
 use pipeline::transform::Transforms;
-use ring::rand::{SecureRandom, SystemRandom};
-use tokio::task::spawn_blocking;
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::sleep;
 
 use crate::clock::Clock;
 use crate::intake::Shutdown;
-use crate::store::{self, DestinationIndex, DestinationOpening, StoreEnded, StoreHandle};
+use crate::store::{self, DestinationOpening, StoreEnded, StoreHandle};
 use crate::telemetry::{DestinationCounters, DestinationStatus};
-use crate::transport::Transport;
 
-use build::{Builder, Built, Recipe};
-use credentials::Keys;
-use folder::BoundedFolder;
-
-/// Fewer bytes than this are encoded where they are: handing them over costs more.
-const HAND_OVER_BYTES: usize = 8 * 1024;
-
-/// An answer that is on its way when the agent ends is awaited for so long.
-const LAST_ANSWER_MAX: Duration = Duration::from_secs(2);
+use driver::Driver;
 
 /// What cannot be set up (certificates, folders) is tried again after so long.
 const SETUP_PAUSE: Duration = Duration::from_secs(5);
@@ -122,6 +103,8 @@ enum Stop {
     Setup(String),
     /// A worker thread panicked, which is a bug.
     Worker,
+    /// It was told to.
+    Told,
 }
 
 impl From<StoreEnded> for Stop {
@@ -131,45 +114,41 @@ impl From<StoreEnded> for Stop {
 }
 
 /// Delivers until it is told to end.
-pub(crate) async fn run(parts: DestinationParts, shutdown: Shutdown) {
-    let index = parts.opening.index;
-    let (store, name) = (parts.store.clone(), parts.name.clone());
-    let gauges = Arc::clone(&parts.gauges);
-    let mut ending = shutdown.clone();
-    let driving = async {
-        let mut tally = parts.opening.tally.clone();
-        loop {
-            let stop = match Driver::set_up(&parts, &tally) {
-                Ok(driver) => driver.drive(shutdown.clone()).await,
-                Err(stop) => stop,
-            };
-            match stop {
-                Stop::StoreEnded => return,
-                Stop::Setup(text) => {
-                    tracing::error!(destination = parts.name, "{text}");
-                    gauges.counters.set_error(Some(text));
-                }
-                Stop::Worker => tracing::error!(destination = parts.name, "a worker panicked"),
+pub(crate) async fn run(parts: DestinationParts, mut shutdown: Shutdown) {
+    let mut tally = parts.opening.tally.clone();
+    loop {
+        let stop = match Driver::set_up(&parts, &tally) {
+            Ok(driver) => driver.drive(&mut shutdown).await,
+            Err(stop) => stop,
+        };
+        match stop {
+            Stop::StoreEnded | Stop::Told => break,
+            Stop::Setup(text) => {
+                tracing::error!(destination = parts.name, "{text}");
+                parts.gauges.counters.set_error(Some(text));
             }
-            sleep(SETUP_PAUSE).await;
-            // What was taken and not delivered is read again.
-            match reopened(&parts).await {
-                Ok(again) => tally = again,
-                Err(StoreEnded) => return,
-            }
+            Stop::Worker => tracing::error!(destination = parts.name, "a worker panicked"),
         }
-    };
-    tokio::select! {
-        () = driving => {}
-        _ = ending.wait_for(|end| *end) => {}
+        tokio::select! {
+            () = told(&mut shutdown) => break,
+            () = sleep(SETUP_PAUSE) => {}
+        }
+        // What was taken and not delivered is read again.
+        match reopened(&parts).await {
+            Ok(again) => tally = again,
+            Err(StoreEnded) => break,
+        }
     }
-    if store
-        .tell(store::Request::CloseDestination(index))
-        .await
-        .is_err()
-    {
-        tracing::debug!(destination = name, "the store has ended first");
+    let close = store::Request::CloseDestination(parts.opening.index);
+    if parts.store.tell(close).await.is_err() {
+        tracing::debug!(destination = parts.name, "the store has ended first");
     }
+}
+
+/// Ready once everything is to end.
+async fn told(shutdown: &mut Shutdown) {
+    // A reactor that is gone tells nothing any more.
+    shutdown.wait_for(|end| *end).await.ok();
 }
 
 async fn reopened(parts: &DestinationParts) -> Result<DestinationTally, StoreEnded> {
@@ -179,450 +158,4 @@ async fn reopened(parts: &DestinationParts) -> Result<DestinationTally, StoreEnd
         .get(&parts.name)
         .cloned()
         .unwrap_or_else(|| parts.opening.tally.clone()))
-}
-
-struct Driver<'a> {
-    parts: &'a DestinationParts,
-    index: DestinationIndex,
-    recipe: Arc<Recipe>,
-    destination: Destination,
-    delivery: Delivery,
-    batcher: Batcher,
-    transport: Option<Transport>,
-    keys: Keys,
-    folder: Option<BoundedFolder>,
-    dead_letters: BoundedFolder,
-    /// Frames that were read and not wholly encoded yet.
-    frames: VecDeque<Frame>,
-    read_to: Seq,
-    /// The plan that was under way when the agent ended.
-    planned: Option<Seq>,
-    /// The range that was encoded last.
-    current: Option<(SeqRange, EncodedBatch)>,
-    /// What the plan under way must account for.
-    owed: u64,
-    lost: u64,
-    raw_bytes: u64,
-}
-
-impl<'a> Driver<'a> {
-    fn set_up(parts: &'a DestinationParts, tally: &DestinationTally) -> Result<Self, Stop> {
-        let config = &parts.config;
-        let ring = parts.store.ring_id();
-        let sender = Sender {
-            ring,
-            agent: parts.agent.clone(),
-            destination: parts.name.clone(),
-        };
-        let origin = Origin {
-            agent: parts.agent.clone(),
-            ring_id: ring,
-        };
-        let destination = Destination::new(&config.kind, sender, config.retry.timeout);
-        let (tls, remainder) = match &config.kind {
-            DestinationKind::Firehose(firehose) => (Some(&firehose.tls), Remainder::Whole),
-            DestinationKind::Http(http) => (Some(&http.tls), Remainder::Halves),
-            DestinationKind::Directory(_) => (None, Remainder::Halves),
-        };
-        let transport = tls
-            .map(|tls| Transport::new(tls, parts.clock))
-            .transpose()
-            .map_err(|error| Stop::Setup(error.to_string()))?;
-        let folder = match (&config.kind, &destination) {
-            (DestinationKind::Directory(directory), Destination::Directory(codec)) => {
-                let bytes_max = directory.bytes_max.as_u64();
-                Some(BoundedFolder::new(
-                    &directory.path,
-                    codec.folder().clone(),
-                    bytes_max,
-                ))
-            }
-            _ => None,
-        };
-        let committed = tally.committed();
-        let delivery = Delivery::new(&config.retry, remainder, committed)
-            .map_err(|error| Stop::Setup(error.to_string()))?;
-        Ok(Self {
-            parts,
-            index: parts.opening.index,
-            recipe: Arc::new(Recipe::new(
-                config.clone(),
-                origin,
-                Arc::clone(&parts.transforms),
-            )),
-            batcher: Batcher::new(&config.kind, &config.batch),
-            keys: Keys::new(&config.kind),
-            dead_letters: BoundedFolder::new(
-                &config.dead_letter.path,
-                dead_letter::folder(&parts.name, ring),
-                config.dead_letter.bytes_max.as_u64(),
-            ),
-            destination,
-            delivery,
-            transport,
-            folder,
-            frames: VecDeque::new(),
-            read_to: committed,
-            planned: tally.planned(),
-            current: None,
-            owed: 0,
-            lost: 0,
-            raw_bytes: 0,
-        })
-    }
-
-    async fn drive(mut self, mut shutdown: Shutdown) -> Stop {
-        loop {
-            if let Err(stop) = self.step(&mut shutdown).await {
-                return stop;
-            }
-        }
-    }
-
-    async fn step(&mut self, shutdown: &mut Shutdown) -> Result<(), Stop> {
-        match self.delivery.poll(self.now()) {
-            Action::Idle => self.plan().await?,
-            Action::Encode(range) => self.encode(range).await?,
-            Action::Send(units) => self.send(&units, shutdown).await,
-            Action::Wait(until) => sleep_until(self.parts.clock.instant(until)).await,
-            Action::DeadLetter(letter) => self.bury(&letter).await?,
-        }
-        self.show_trouble();
-        self.commit().await
-    }
-
-    /// Finds the next batch and makes its bounds durable before anything of it is sent.
-    async fn plan(&mut self) -> Result<(), Stop> {
-        self.owed = 0;
-        let limit = self.planned.take();
-        let built = self.build_next(limit).await?;
-        if built.count == 0 {
-            self.delivery.handle_passed(built.range.end, built.filtered);
-            return Ok(());
-        }
-        self.parts.gauges.set_oldest(built.oldest);
-        self.parts.store.plan(self.index, built.range.end).await?;
-        self.owed = built.count + built.filtered;
-        self.raw_bytes = built.raw_bytes;
-        self.delivery.handle_plan(built.range);
-        self.current = Some((built.range, built.encoded));
-        Ok(())
-    }
-
-    /// Reads on until a batch is complete, or until entries passed that are not for it.
-    async fn build_next(&mut self, limit: Option<Seq>) -> Result<Built, Stop> {
-        let first = self.delivery.committed();
-        let mut durable = self.parts.store.durable();
-        let mut builder = self.builder(first, limit);
-        loop {
-            durable.mark_unchanged();
-            if self.frames.is_empty() {
-                self.read().await?;
-            }
-            let caught_up = self.frames.is_empty();
-            if !caught_up {
-                builder = self.grow(builder).await?;
-            }
-            if builder.is_complete(self.now()) {
-                let end = builder.end();
-                return self.finish(builder, end).await;
-            }
-            if !caught_up {
-                continue;
-            }
-            let end = self.read_to.max(builder.end());
-            if builder.is_empty() && first < end {
-                return self.finish(builder, end).await;
-            }
-            self.parts.gauges.set_oldest(builder.oldest());
-            match builder.poll_timeout() {
-                None => durable.changed().await.map_err(|_| Stop::StoreEnded)?,
-                Some(deadline) => tokio::select! {
-                    changed = durable.changed() => changed.map_err(|_| Stop::StoreEnded)?,
-                    () = sleep_until(self.parts.clock.instant(deadline)) => {
-                        return self.finish(builder, end).await;
-                    }
-                },
-            }
-        }
-    }
-
-    /// Encodes a range of the plan; the first time it is there already.
-    async fn encode(&mut self, range: SeqRange) -> Result<(), Stop> {
-        if self
-            .current
-            .as_ref()
-            .is_none_or(|(encoded, _)| *encoded != range)
-        {
-            self.current = None;
-            let mut builder = self.builder(range.first, Some(range.end));
-            let mut from = range.first;
-            while from < range.end {
-                let chunk = self.parts.store.read(self.index, from).await?;
-                if chunk.end <= from {
-                    break;
-                }
-                from = chunk.end;
-                let mut frames = VecDeque::from(chunk.frames);
-                builder = self.grow_with(builder, &mut frames).await?;
-            }
-            let built = self.finish(builder, range.end).await?;
-            self.raw_bytes = built.raw_bytes;
-            self.current = Some((range, built.encoded));
-        }
-        if let Some((_, encoded)) = &self.current {
-            self.delivery.handle_encoded(encoded.units());
-        }
-        Ok(())
-    }
-
-    async fn send(&mut self, units: &[usize], shutdown: &mut Shutdown) {
-        let Some((_, encoded)) = &self.current else {
-            return;
-        };
-        let class = self.delivery.trouble().and_then(|trouble| trouble.class);
-        let keys = self.keys.current(class == Some(RetryClass::Credentials));
-        let clock = self.parts.clock;
-        let prepared = match keys {
-            Ok(keys) => self.destination.prepare(encoded, units, clock.wall(), keys),
-            Err(verdict) => Err(verdict),
-        };
-        let counters = &self.parts.gauges.counters;
-        let mut sent_bytes = 0;
-        let verdict = match prepared {
-            Err(verdict) => verdict,
-            Ok(request) => {
-                counters.requests.fetch_add(1, Ordering::Relaxed);
-                let exchange = exchange(&request, self.transport.as_ref(), self.folder.as_ref());
-                let mut exchange = std::pin::pin!(exchange);
-                sent_bytes = request_bytes(&request);
-                let answer = tokio::select! {
-                    answer = &mut exchange => answer,
-                    _ = shutdown.wait_for(|end| *end) => {
-                        match timeout(LAST_ANSWER_MAX, exchange).await {
-                            Ok(answer) => answer,
-                            // The same batch is sent again after the start.
-                            Err(_) => return,
-                        }
-                    }
-                };
-                self.destination.interpret(units.len(), &answer)
-            }
-        };
-        if verdict == Verdict::Accepted {
-            counters
-                .raw_bytes
-                .fetch_add(std::mem::take(&mut self.raw_bytes), Ordering::Relaxed);
-            counters.sent_bytes.fetch_add(sent_bytes, Ordering::Relaxed);
-        } else {
-            counters.failures.fetch_add(1, Ordering::Relaxed);
-        }
-        if matches!(verdict, Verdict::TooLarge(_)) {
-            self.batcher.handle_too_large(self.raw_bytes);
-        }
-        self.delivery.handle_verdict(self.now(), random(), verdict);
-    }
-
-    /// Keeps refused records in the dead letter folder.
-    async fn bury(&mut self, letter: &DeadLetter) -> Result<(), Stop> {
-        let mut lines = Vec::new();
-        let mut from = letter.range.first;
-        let sources = self.recipe.sources(self.parts.store.source_names());
-        while from < letter.range.end {
-            let chunk = self.parts.store.read(self.index, from).await?;
-            if chunk.end <= from {
-                break;
-            }
-            from = chunk.end;
-            for (meta, payload) in sources.records(&chunk.frames, letter.range) {
-                let Ok(record) = pipeline::stored::decode(payload) else {
-                    continue;
-                };
-                let letter = Letter {
-                    ring: self.parts.store.ring_id(),
-                    seq: meta.seq,
-                    source: meta.source,
-                    destination: &self.parts.name,
-                    record: &record,
-                    failed_at: self.parts.clock.wall(),
-                    attempts: letter.attempts,
-                    refusal: &letter.refusal,
-                };
-                letter.write_line(&mut lines);
-            }
-        }
-        let name = self
-            .dead_letters
-            .file_name(letter.range, dead_letter::EXTENSION);
-        tracing::warn!(
-            destination = self.parts.name,
-            reason = letter.refusal.reason,
-            file = name,
-            "records were refused and are kept as dead letters"
-        );
-        let counters = &self.parts.gauges.counters;
-        match self.dead_letters.write(name, Arc::new(lines)).await {
-            Ok(removed) => {
-                counters
-                    .dead_letters_removed
-                    .fetch_add(removed, Ordering::Relaxed);
-                self.delivery.handle_dead_lettered();
-            }
-            Err(error) => {
-                // The records stay in the ring until the folder can take them.
-                let text = format!("dead letters cannot be kept: {error}");
-                tracing::error!(destination = self.parts.name, "{text}");
-                counters.set_error(Some(text));
-                sleep(SETUP_PAUSE).await;
-            }
-        }
-        Ok(())
-    }
-
-    /// Tells the store what has ended.
-    async fn commit(&mut self) -> Result<(), Stop> {
-        let Some(commit) = self.delivery.poll_commit() else {
-            return Ok(());
-        };
-        let mut outcome = BatchOutcome {
-            delivered: commit.accepted,
-            rejected: commit.rejected,
-            filtered: commit.filtered,
-            truncated: std::mem::take(&mut self.lost),
-            evicted: 0,
-        };
-        if self.owed > 0 {
-            self.owed = self
-                .owed
-                .saturating_sub(outcome.delivered + outcome.rejected + outcome.filtered);
-            if matches!(self.delivery.poll(self.now()), Action::Idle) {
-                // The plan has ended: what it held and nobody got was overwritten meanwhile.
-                outcome.evicted = std::mem::take(&mut self.owed);
-                self.current = None;
-                self.parts.gauges.set_oldest(None);
-            }
-        }
-        self.parts
-            .store
-            .commit(self.index, commit.committed, outcome)
-            .await?;
-        Ok(())
-    }
-
-    fn show_trouble(&self) {
-        let text = self
-            .delivery
-            .trouble()
-            .map(|trouble| trouble.reason.clone());
-        let counters = &self.parts.gauges.counters;
-        if counters.error() != text {
-            if let Some(text) = &text {
-                tracing::warn!(destination = self.parts.name, "{text}");
-            } else {
-                tracing::info!(destination = self.parts.name, "delivers again");
-            }
-            counters.set_error(text);
-        }
-    }
-
-    /// Reads the next frames of the log.
-    async fn read(&mut self) -> Result<(), Stop> {
-        let chunk = self.parts.store.read(self.index, self.read_to).await?;
-        self.read_to = self.read_to.max(chunk.end);
-        self.lost += chunk.lost;
-        self.frames.extend(chunk.frames);
-        Ok(())
-    }
-
-    fn builder(&self, first: Seq, limit: Option<Seq>) -> Builder {
-        let sources = self.recipe.sources(self.parts.store.source_names());
-        let batcher = self.batcher.clone();
-        Builder::new(
-            &self.recipe,
-            &self.destination,
-            sources,
-            batcher,
-            first,
-            limit,
-        )
-    }
-
-    /// Encodes what was read; keeps the frames that are not used up.
-    async fn grow(&mut self, builder: Builder) -> Result<Builder, Stop> {
-        let mut frames = std::mem::take(&mut self.frames);
-        let builder = self.grow_with(builder, &mut frames).await?;
-        frames.retain(|frame| frame.end() > builder.end());
-        self.frames = frames;
-        Ok(builder)
-    }
-
-    async fn grow_with(
-        &self,
-        mut builder: Builder,
-        frames: &mut VecDeque<Frame>,
-    ) -> Result<Builder, Stop> {
-        let now = self.now();
-        let bytes: usize = frames.iter().map(Frame::len_bytes).sum();
-        if bytes < HAND_OVER_BYTES {
-            builder.take(frames.make_contiguous(), now);
-            return Ok(builder);
-        }
-        let mut handed = std::mem::take(frames);
-        let work = move || {
-            builder.take(handed.make_contiguous(), now);
-            (builder, handed)
-        };
-        let (builder, back) = spawn_blocking(work).await.map_err(|_| Stop::Worker)?;
-        *frames = back;
-        Ok(builder)
-    }
-
-    async fn finish(&self, builder: Builder, end: Seq) -> Result<Built, Stop> {
-        if builder.is_empty() {
-            return Ok(builder.finish(end));
-        }
-        spawn_blocking(move || builder.finish(end))
-            .await
-            .map_err(|_| Stop::Worker)
-    }
-
-    fn now(&self) -> pipeline::time::Monotonic {
-        self.parts.clock.monotonic()
-    }
-}
-
-/// Makes one request and waits for what comes back.
-async fn exchange(
-    request: &Request,
-    transport: Option<&Transport>,
-    folder: Option<&BoundedFolder>,
-) -> Answer {
-    match request {
-        Request::Http(request) => Answer::Http(match transport {
-            Some(transport) => transport.send(request).await,
-            None => Err(TransportError::Other("no transport for HTTP".to_owned())),
-        }),
-        Request::File(file) => Answer::File(match folder {
-            Some(folder) => folder
-                .write(file.name.clone(), Arc::clone(&file.bytes))
-                .await
-                .map(drop),
-            None => Err(pipeline::destination::FileError::Io("no folder".to_owned())),
-        }),
-    }
-}
-
-fn request_bytes(request: &Request) -> u64 {
-    let len = match request {
-        Request::Http(request) => request.body.len(),
-        Request::File(file) => file.bytes.len(),
-    };
-    u64::try_from(len).unwrap_or(u64::MAX)
-}
-
-fn random() -> u32 {
-    let mut bytes = [0; 4];
-    // Without randomness every gateway waits alike, which is bad and not fatal.
-    SystemRandom::new().fill(&mut bytes).ok();
-    u32::from_le_bytes(bytes)
 }

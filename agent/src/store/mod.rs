@@ -17,7 +17,7 @@ use pipeline::config::WhenFull;
 use pipeline::tally::{BatchOutcome, DestinationTally};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::intake::{Checkpoint, Incoming, SourceTag, WAITING_BATCHES_MAX};
+use crate::intake::{Checkpoint, SourceTag, StoreQueue};
 use crate::telemetry::{BufferStatus, SourceCounters};
 
 pub(crate) use thread::spawn;
@@ -83,8 +83,8 @@ pub(crate) enum Request {
         name: String,
         /// Where its counts of earlier runs go.
         counters: Arc<SourceCounters>,
-        /// The answer.
-        reply: oneshot::Sender<SourceOpening>,
+        /// The answer; `Err` says in words why not, and may pass.
+        reply: oneshot::Sender<Result<SourceOpening, String>>,
     },
     /// A destination begins.
     OpenDestination {
@@ -181,18 +181,24 @@ impl From<StorageError> for StoreError {
 /// The way to the store, for everybody.
 #[derive(Clone, Debug)]
 pub(crate) struct StoreHandle {
-    incoming: mpsc::Sender<Incoming>,
+    queue: StoreQueue,
     requests: mpsc::Sender<Request>,
     durable: watch::Receiver<Seq>,
     source_names: watch::Receiver<SourceNames>,
+    blocked: watch::Receiver<bool>,
     ring_id: u64,
     entry_bytes_max: usize,
 }
 
 impl StoreHandle {
     /// The queue for sources.
-    pub(crate) fn incoming(&self) -> mpsc::Sender<Incoming> {
-        self.incoming.clone()
+    pub(crate) fn queue(&self) -> StoreQueue {
+        self.queue.clone()
+    }
+
+    /// Tells whether sources are made to wait for room.
+    pub(crate) fn blocked(&self) -> watch::Receiver<bool> {
+        self.blocked.clone()
     }
 
     /// Tells how far the log is durable.
@@ -220,7 +226,7 @@ impl StoreHandle {
         &self,
         name: String,
         counters: Arc<SourceCounters>,
-    ) -> Result<SourceOpening, StoreEnded> {
+    ) -> Result<Result<SourceOpening, String>, StoreEnded> {
         self.ask(|reply| Request::OpenSource {
             name,
             counters,

@@ -14,23 +14,24 @@ use tokio::time::{Instant, sleep_until};
 use super::books::{Books, EvictError, checkpoint_key};
 use super::{
     Chunk, DestinationIndex, DestinationOpening, READ_BYTES_MAX, Request, SourceNames,
-    SourceOpening, StoreError, StoreHandle, StoreOptions, StoreStatus, WAITING_BATCHES_MAX,
-    WAITING_REQUESTS_MAX,
+    SourceOpening, StoreError, StoreHandle, StoreOptions, StoreStatus, WAITING_REQUESTS_MAX,
 };
-use crate::intake::{Incoming, IntakeBatch, Settled, Step};
-use crate::telemetry::BufferStatus;
+use crate::intake::{IntakeBatch, Settled, Stalled, Step, store_queue};
+use crate::telemetry::{BufferStatus, SourceCounters};
 
 /// Starts the thread on a recovered ring.
 pub(crate) fn spawn<S: Storage + Send + 'static>(
     ring: Ring<S>,
     options: StoreOptions,
 ) -> Result<(StoreHandle, JoinHandle<Result<(), StoreError>>), StoreError> {
-    let (incoming_sender, incoming) = mpsc::channel(WAITING_BATCHES_MAX);
+    let (queue, incoming, stalled) = store_queue();
+    let (blocked_sender, blocked) = watch::channel(false);
     let (request_sender, requests) = mpsc::channel(WAITING_REQUESTS_MAX);
     let (durable_sender, durable) = watch::channel(ring.durable());
     let (names_sender, source_names) = watch::channel(SourceNames::default());
     let handle = StoreHandle {
-        incoming: incoming_sender,
+        queue,
+        blocked,
         requests: request_sender,
         durable,
         source_names,
@@ -58,8 +59,12 @@ pub(crate) fn spawn<S: Storage + Send + 'static>(
                 sync_wanted: false,
                 durable: durable_sender,
                 source_names: names_sender,
+                blocked_shown: blocked_sender,
+                incoming,
+                stalled,
+                put_failed: false,
             };
-            runtime.block_on(store.run(incoming, requests))
+            runtime.block_on(store.run(requests))
         })
         .map_err(StoreError::Start)?;
     Ok((handle, thread))
@@ -83,6 +88,11 @@ struct Store<S: Storage> {
     sync_wanted: bool,
     durable: watch::Sender<Seq>,
     source_names: watch::Sender<SourceNames>,
+    blocked_shown: watch::Sender<bool>,
+    incoming: mpsc::Receiver<IntakeBatch>,
+    stalled: Arc<Stalled>,
+    /// Whether the last state had no place, which is told once.
+    put_failed: bool,
 }
 
 /// Whether to go on.
@@ -93,11 +103,8 @@ enum Flow {
 }
 
 impl<S: Storage> Store<S> {
-    async fn run(
-        mut self,
-        mut incoming: mpsc::Receiver<Incoming>,
-        mut requests: mpsc::Receiver<Request>,
-    ) -> Result<(), StoreError> {
+    async fn run(mut self, mut requests: mpsc::Receiver<Request>) -> Result<(), StoreError> {
+        let stalled = Arc::clone(&self.stalled);
         loop {
             let deadline = self
                 .unsynced_since
@@ -108,29 +115,23 @@ impl<S: Storage> Store<S> {
                     None => pending().await,
                 }
             };
+            let flows = self.blocked.is_none();
             tokio::select! {
                 biased;
                 () = timer => self.sync()?,
-                request = requests.recv() => match request {
-                    Some(request) => {
-                        if self.handle_request(request)? == Flow::Stop {
-                            while let Ok(Incoming::Batch(batch)) = incoming.try_recv() {
-                                self.handle_batch(batch, 0)?;
-                            }
-                            return self.stop();
-                        }
-                    }
-                    None => return self.stop(),
-                },
-                Some(message) = incoming.recv(), if self.blocked.is_none() => {
-                    self.handle_incoming(message)?;
-                    // What is waiting already joins the same sync.
-                    while self.blocked.is_none() && self.ring.pending_bytes() < self.options.sync_bytes
-                        && let Ok(message) = incoming.try_recv()
-                    {
-                        self.handle_incoming(message)?;
+                request = requests.recv() => {
+                    let Some(request) = request else { return self.stop() };
+                    if self.handle_request(request)? == Flow::Stop {
+                        return self.stop();
                     }
                 }
+                Some(batch) = self.incoming.recv(), if flows => self.handle_batch(batch, 0)?,
+                () = stalled.wait(), if flows => {}
+            }
+            // What is waiting already joins the same sync.
+            while self.ring.pending_bytes() < self.options.sync_bytes && self.take_in()? {}
+            if stalled.take() {
+                self.sync_wanted |= !self.unsettled.is_empty();
             }
             if self.sync_wanted || self.ring.pending_bytes() >= self.options.sync_bytes {
                 self.sync()?;
@@ -138,7 +139,9 @@ impl<S: Storage> Store<S> {
         }
     }
 
+    /// Ends with everything durable that there is room for.
     fn stop(mut self) -> Result<(), StoreError> {
+        while self.take_in()? {}
         self.write_books(true);
         self.sync()?;
         let Self { ring, .. } = self;
@@ -146,14 +149,16 @@ impl<S: Storage> Store<S> {
         Ok(())
     }
 
-    fn handle_incoming(&mut self, message: Incoming) -> Result<(), StoreError> {
-        match message {
-            Incoming::Batch(batch) => self.handle_batch(batch, 0),
-            Incoming::Stalled => {
-                self.sync_wanted |= !self.unsettled.is_empty();
-                Ok(())
-            }
+    /// Takes a batch that waits; false when there is none or no room.
+    fn take_in(&mut self) -> Result<bool, StoreError> {
+        if self.blocked.is_some() {
+            return Ok(false);
         }
+        let Ok(batch) = self.incoming.try_recv() else {
+            return Ok(false);
+        };
+        self.handle_batch(batch, 0)?;
+        Ok(true)
     }
 
     /// Appends a batch from its entry `from` on.
@@ -167,10 +172,11 @@ impl<S: Storage> Store<S> {
                 Step::Checkpoint(key, Some(offset)) => {
                     let key = checkpoint_key(tag, key);
                     let put = self.ring.put(&key, &offset.to_le_bytes());
-                    report_put(put, "checkpoint");
+                    report_put(&mut self.put_failed, put, "checkpoint");
                 }
                 Step::Checkpoint(key, None) => {
-                    report_put(self.ring.remove(&checkpoint_key(tag, key)), "checkpoint");
+                    let removed = self.ring.remove(&checkpoint_key(tag, key));
+                    report_put(&mut self.put_failed, removed, "checkpoint");
                 }
                 Step::Entry(payload) => {
                     if !self.append(tag, &batch, payload)? {
@@ -186,8 +192,11 @@ impl<S: Storage> Store<S> {
             // What is appended is synced, so that what could make room is not held up.
             self.sync_wanted = true;
             self.blocked = Some(Blocked { batch, appended });
+            self.blocked_shown.send_replace(true);
             return Ok(());
         }
+        self.blocked_shown
+            .send_if_modified(|shown| std::mem::replace(shown, false));
         let settled = Arc::clone(batch.settled());
         for (entries, receipt) in batch.take_receipts() {
             let before = u64::try_from(entries.saturating_sub(from)).unwrap_or(u64::MAX);
@@ -245,10 +254,7 @@ impl<S: Storage> Store<S> {
 
     /// Evicts the oldest segment; false when that would lose records and the policy is to wait.
     fn make_room(&mut self) -> Result<bool, StoreError> {
-        let Some(oldest) = self.ring.oldest() else {
-            return Ok(false);
-        };
-        if self.options.when_full == WhenFull::Block && self.books.would_lose(oldest.end) {
+        if self.options.when_full == WhenFull::Block && self.oldest_is_awaited() {
             return Ok(false);
         }
         match self.books.evict(&mut self.ring) {
@@ -272,25 +278,28 @@ impl<S: Storage> Store<S> {
         }
     }
 
+    /// Whether a destination still waits for something in the oldest segment, or there is none
+    /// that could go.
+    fn oldest_is_awaited(&self) -> bool {
+        self.ring
+            .oldest()
+            .is_none_or(|oldest| self.books.would_lose(oldest.end))
+    }
+
     fn handle_request(&mut self, request: Request) -> Result<Flow, StoreError> {
         match request {
             Request::OpenSource {
                 name,
                 counters,
                 reply,
-            } => match self.books.open_source(&mut self.ring, &name, &counters) {
-                Ok((tag, checkpoints)) => {
-                    self.source_names.send_replace(self.books.source_names());
-                    drop(reply.send(SourceOpening { tag, checkpoints }));
-                }
-                Err(error) => tracing::error!(source = name, %error, "source not opened"),
-            },
+            } => {
+                let opened = self.open_source(&name, &counters)?;
+                drop(reply.send(opened));
+            }
             Request::OpenDestination { name, from, reply } => {
                 let index = self.books.open_destination(&self.ring, &name, from)?;
-                report_put(
-                    self.books.write_destination(&mut self.ring, index),
-                    "position",
-                );
+                let put = self.books.write_destination(&mut self.ring, index);
+                report_put(&mut self.put_failed, put, "position");
                 if let Some(book) = self.books.destination(index) {
                     let tally = book.tally.clone();
                     drop(reply.send(DestinationOpening { index, tally }));
@@ -298,13 +307,12 @@ impl<S: Storage> Store<S> {
             }
             Request::CloseDestination(index) => {
                 self.cursors.remove(&index);
-                report_put(
-                    self.books.close_destination(&mut self.ring, index),
-                    "position",
-                );
+                let put = self.books.close_destination(&mut self.ring, index);
+                report_put(&mut self.put_failed, put, "position");
             }
             Request::ForgetClosedDestinations => {
-                report_put(self.books.forget_closed(&mut self.ring), "position");
+                let put = self.books.forget_closed(&mut self.ring);
+                report_put(&mut self.put_failed, put, "position");
             }
             Request::Read { index, from, reply } => {
                 let chunk = self.read(index, from)?;
@@ -314,7 +322,8 @@ impl<S: Storage> Store<S> {
                 if let Some(book) = self.books.destination(index) {
                     book.tally.plan(end);
                 }
-                report_put(self.books.write_destination(&mut self.ring, index), "plan");
+                let put = self.books.write_destination(&mut self.ring, index);
+                report_put(&mut self.put_failed, put, "plan");
                 self.plans.push(reply);
                 self.sync_wanted = true;
             }
@@ -326,10 +335,8 @@ impl<S: Storage> Store<S> {
                 if let Some(book) = self.books.destination(index) {
                     book.commit(end, outcome);
                 }
-                report_put(
-                    self.books.write_destination(&mut self.ring, index),
-                    "position",
-                );
+                let put = self.books.write_destination(&mut self.ring, index);
+                report_put(&mut self.put_failed, put, "position");
                 self.unsynced_since.get_or_insert_with(Instant::now);
             }
             Request::Status(reply) => drop(reply.send(self.status())),
@@ -340,6 +347,28 @@ impl<S: Storage> Store<S> {
             self.handle_batch(batch, appended)?;
         }
         Ok(Flow::Continue)
+    }
+
+    /// Begins a source, behind everything that an earlier task of that name has handed over.
+    fn open_source(
+        &mut self,
+        name: &str,
+        counters: &Arc<SourceCounters>,
+    ) -> Result<Result<SourceOpening, String>, StoreError> {
+        while self.take_in()? {}
+        let mut opened = self.books.open_source(&mut self.ring, name, counters);
+        if matches!(opened, Err(PutError::Full)) && self.make_room()? {
+            opened = self.books.open_source(&mut self.ring, name, counters);
+        }
+        Ok(match opened {
+            Ok((tag, checkpoints)) => {
+                self.source_names.send_replace(self.books.source_names());
+                Ok(SourceOpening { tag, checkpoints })
+            }
+            Err(error) => Err(format!(
+                "the ring has no place for this source yet: {error}"
+            )),
+        })
     }
 
     fn read(&mut self, index: DestinationIndex, from: Seq) -> Result<Chunk, StoreError> {
@@ -378,7 +407,11 @@ impl<S: Storage> Store<S> {
         self.write_books(false);
         self.sync_wanted = false;
         self.unsynced_since = None;
-        let durable = self.ring.sync()?;
+        let mut durable = self.ring.sync()?;
+        // In a full ring states wait for the eviction that makes room for them.
+        while self.ring.is_pending() && !self.oldest_is_awaited() && self.make_room()? {
+            durable = self.ring.sync()?;
+        }
         self.settle(&durable);
         Ok(())
     }
@@ -395,6 +428,10 @@ impl<S: Storage> Store<S> {
         for settled in paid {
             settled.wake();
         }
+        if self.ring.is_pending() && !self.plans.is_empty() && self.blocked.is_none() {
+            // Without room for the plan its batch goes out all the same: only that makes room.
+            tracing::warn!("the ring is full: a batch is sent whose bounds are not kept");
+        }
         for plan in self.plans.drain(..) {
             plan.send(()).ok();
         }
@@ -403,7 +440,8 @@ impl<S: Storage> Store<S> {
     }
 
     fn write_books(&mut self, all: bool) {
-        report_put(self.books.write(&mut self.ring, all), "count");
+        let put = self.books.write(&mut self.ring, all);
+        report_put(&mut self.put_failed, put, "count");
     }
 
     fn status(&mut self) -> StoreStatus {
@@ -439,9 +477,17 @@ impl<S: Storage> Store<S> {
     }
 }
 
-fn report_put(put: Result<(), PutError>, what: &str) {
-    if let Err(error) = put {
-        tracing::error!(%error, "a {what} could not be kept in the ring");
+/// Tells once that states have no place, and once that they have it again.
+fn report_put(failed: &mut bool, put: Result<(), PutError>, what: &str) {
+    match put {
+        Ok(()) => *failed = false,
+        Err(error) if !std::mem::replace(failed, true) => {
+            tracing::error!(
+                "a {what} could not be kept in the ring: {error}; after a crash records may be \
+                 delivered or read twice; follow fewer files or make buffer.size larger"
+            );
+        }
+        Err(_) => {}
     }
 }
 

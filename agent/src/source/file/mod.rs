@@ -18,7 +18,6 @@ use pipeline::config::FileConfig;
 use pipeline::record::Fields;
 
 use crate::intake::{Intake, IntakeBatch, Shutdown};
-use crate::telemetry::SourceCount;
 use follower::Follower;
 use watch::Watch;
 
@@ -87,7 +86,7 @@ async fn work(mut follower: Follower, intake: Intake) -> Option<(Follower, Intak
         while more && batch.len_bytes() < BATCH_BYTES {
             more = follower.work(intake.clock().monotonic(), &mut |out| match out {
                 Out::Line { fields, bytes } => batch.push_line(at, fields, bytes),
-                Out::Cut => intake.counters().add(SourceCount::Cut, 1),
+                Out::Cut => batch.count_cut(),
                 Out::Checkpoint(key, offset) => batch.set_checkpoint(key, offset),
                 Out::Forget(key) => batch.forget_checkpoint(key),
             });

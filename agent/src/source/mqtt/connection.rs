@@ -21,7 +21,6 @@ use super::subscriptions::{Answer, Subscriptions};
 use super::window::Window;
 use super::{Io, Lost, Sending, deliver, ended, hand_over, handed_over, sleep_until};
 use crate::intake::{Closed, Intake, IntakeBatch, Shutdown};
-use crate::telemetry::SourceCount;
 
 /// How many topic aliases the broker may use.
 pub(super) const ALIASES_MAX: u16 = 64;
@@ -199,7 +198,7 @@ impl<'a> Connection<'a> {
                 publish.payload.len(),
             );
             tracing::warn!(source = self.intake.name(), "{told}");
-            self.intake.counters().add(SourceCount::Cut, 1);
+            batch.count_cut();
             self.intake.counters().set_error(told.clone());
             record.mark(told);
         }

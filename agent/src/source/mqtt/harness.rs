@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
-use crate::intake::{Incoming, Intake, IntakeParts, Settled, Step};
+use crate::intake::{Intake, IntakeBatch, IntakeParts, Settled, Stalled, Step, store_queue};
 use crate::telemetry::SourceCounters;
 
 /// A source's surroundings.
@@ -25,7 +25,7 @@ pub(in crate::source) struct Harness {
 impl Harness {
     /// Starts a store that takes payloads up to `record_bytes_max`.
     pub(in crate::source) fn new(record_bytes_max: usize) -> Self {
-        let (store, incoming) = mpsc::channel(4);
+        let (store, incoming, stalled) = store_queue();
         let counters = Arc::new(SourceCounters::default());
         let settled = Arc::new(Settled::default());
         let intake = Intake::new(IntakeParts {
@@ -40,7 +40,12 @@ impl Harness {
             store,
         });
         let records = Arc::new(Mutex::new(Vec::new()));
-        tokio::spawn(store_until_closed(incoming, Arc::clone(&records), settled));
+        tokio::spawn(store_until_closed(
+            incoming,
+            stalled,
+            Arc::clone(&records),
+            settled,
+        ));
         Self {
             intake,
             counters,
@@ -73,28 +78,28 @@ impl Harness {
 }
 
 async fn store_until_closed(
-    mut incoming: mpsc::Receiver<Incoming>,
+    mut incoming: mpsc::Receiver<IntakeBatch>,
+    stalled: Arc<Stalled>,
     records: Arc<Mutex<Vec<Record>>>,
     settled: Arc<Settled>,
 ) {
     let mut waiting: Vec<Receipt> = Vec::new();
-    while let Some(incoming) = incoming.recv().await {
-        match incoming {
-            Incoming::Batch(mut batch) => {
+    loop {
+        tokio::select! {
+            biased;
+            batch = incoming.recv() => {
+                let Some(mut batch) = batch else { return };
                 for step in batch.steps(0) {
                     if let Step::Entry(entry) = step {
                         let record = pipeline::stored::decode(entry).unwrap();
                         records.lock().unwrap().push(record);
                     }
                 }
-                waiting.extend(
-                    batch
-                        .take_receipts()
-                        .into_iter()
-                        .map(|(_, receipt)| receipt),
-                );
+                let receipts = batch.take_receipts().into_iter();
+                waiting.extend(receipts.map(|(_, receipt)| receipt));
             }
-            Incoming::Stalled => {
+            () = stalled.wait() => {
+                stalled.take();
                 waiting.drain(..).for_each(|receipt| settled.give(receipt));
                 settled.wake();
             }

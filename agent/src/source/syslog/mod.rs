@@ -175,7 +175,7 @@ impl Shared {
         let bytes_max = self.config.message_bytes_max.as_usize();
         let kept = message.get(..bytes_max).unwrap_or(message);
         if cut || kept.len() < message.len() {
-            self.intake.counters().add(SourceCount::Cut, 1);
+            batch.count_cut();
         }
         if syslog::trim(kept).is_empty() {
             return;

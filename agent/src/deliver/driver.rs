@@ -1,0 +1,521 @@
+//! What one driver does, step by step, as `pipeline::delivery` says.
+//!
+//! It holds one batch at a time. Encoding runs on a worker thread, requests on the runtime.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use diskring::{Frame, Seq};
+use pipeline::batch::Batcher;
+use pipeline::config::DestinationKind;
+use pipeline::dead_letter::{self, Letter};
+use pipeline::delivery::{Action, DeadLetter, Delivery, Remainder};
+use pipeline::destination::{
+    Destination, EncodedBatch, FileError, RetryClass, Sender, SeqRange, Verdict,
+};
+use pipeline::encode::Origin;
+use pipeline::record::Record;
+use pipeline::stored;
+use pipeline::tally::{BatchOutcome, DestinationTally};
+use pipeline::time::{Monotonic, WallClock};
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::task::spawn_blocking;
+use tokio::time::{sleep, sleep_until, timeout};
+
+use super::build::{Builder, Built, Recipe, Sources};
+use super::credentials::Keys;
+use super::exchange::{exchange, request_bytes};
+use super::folder::BoundedFolder;
+use super::{DestinationParts, SETUP_PAUSE, Stop, told};
+use crate::intake::Shutdown;
+use crate::store::DestinationIndex;
+use crate::transport::Transport;
+
+/// Fewer bytes than this are encoded where they are: handing them over costs more.
+const HAND_OVER_BYTES: usize = 8 * 1024;
+
+/// An answer that is on its way when the agent ends is awaited for so long.
+const LAST_ANSWER_MAX: Duration = Duration::from_secs(2);
+
+/// The driver of one destination.
+pub(super) struct Driver<'a> {
+    parts: &'a DestinationParts,
+    index: DestinationIndex,
+    recipe: Arc<Recipe>,
+    destination: Destination,
+    delivery: Delivery,
+    batcher: Batcher,
+    transport: Option<Transport>,
+    keys: Keys,
+    folder: Option<BoundedFolder>,
+    dead_letters: BoundedFolder,
+    /// Frames that were read and not wholly encoded yet.
+    frames: VecDeque<Frame>,
+    read_to: Seq,
+    /// The plan that was under way when the agent ended.
+    planned: Option<Seq>,
+    /// The range that was encoded last.
+    current: Option<(SeqRange, EncodedBatch)>,
+    /// What the plan under way must account for.
+    owed: u64,
+    /// What the disk could not give back, with where it ends.
+    lost: Vec<(Seq, u64)>,
+    /// Size of the plan before compression, and of its part that is not counted yet.
+    raw_bytes: u64,
+    raw_bytes_due: u64,
+}
+
+impl<'a> Driver<'a> {
+    /// Reads the files it needs; the delivery goes on where `tally` stands.
+    pub(super) fn set_up(
+        parts: &'a DestinationParts,
+        tally: &DestinationTally,
+    ) -> Result<Self, Stop> {
+        let config = &parts.config;
+        let ring = parts.store.ring_id();
+        let sender = Sender {
+            ring,
+            agent: parts.agent.clone(),
+            destination: parts.name.clone(),
+        };
+        let origin = Origin {
+            agent: parts.agent.clone(),
+            ring_id: ring,
+        };
+        let destination = Destination::new(&config.kind, sender, config.retry.timeout);
+        let (tls, remainder) = match &config.kind {
+            DestinationKind::Firehose(firehose) => (Some(&firehose.tls), Remainder::Whole),
+            DestinationKind::Http(http) => (Some(&http.tls), Remainder::Halves),
+            DestinationKind::Directory(_) => (None, Remainder::Halves),
+        };
+        let transport = tls
+            .map(|tls| Transport::new(tls, parts.clock))
+            .transpose()
+            .map_err(|error| Stop::Setup(error.to_string()))?;
+        let folder = match (&config.kind, &destination) {
+            (DestinationKind::Directory(directory), Destination::Directory(codec)) => {
+                let bytes_max = directory.bytes_max.as_u64();
+                Some(BoundedFolder::new(
+                    &directory.path,
+                    codec.folder().clone(),
+                    bytes_max,
+                ))
+            }
+            _ => None,
+        };
+        let committed = tally.committed();
+        let delivery = Delivery::new(&config.retry, remainder, committed)
+            .map_err(|error| Stop::Setup(error.to_string()))?;
+        Ok(Self {
+            parts,
+            index: parts.opening.index,
+            recipe: Arc::new(Recipe::new(
+                config.clone(),
+                origin,
+                Arc::clone(&parts.transforms),
+            )),
+            batcher: Batcher::new(&config.kind, &config.batch),
+            keys: Keys::new(&config.kind),
+            dead_letters: BoundedFolder::new(
+                &config.dead_letter.path,
+                dead_letter::folder(&parts.name, ring),
+                config.dead_letter.bytes_max.as_u64(),
+            ),
+            destination,
+            delivery,
+            transport,
+            folder,
+            frames: VecDeque::new(),
+            read_to: committed,
+            planned: tally.planned(),
+            current: None,
+            owed: 0,
+            lost: Vec::new(),
+            raw_bytes: 0,
+            raw_bytes_due: 0,
+        })
+    }
+
+    /// Delivers until something ends it.
+    pub(super) async fn drive(mut self, shutdown: &mut Shutdown) -> Stop {
+        loop {
+            if let Err(stop) = self.step(shutdown).await {
+                return stop;
+            }
+        }
+    }
+
+    /// Does what is to be done next, and commits what it ended.
+    ///
+    /// Everything may be cut off by the end but a request under way, which is worth a moment: its
+    /// batch would be sent a second time after the start.
+    async fn step(&mut self, shutdown: &mut Shutdown) -> Result<(), Stop> {
+        if *shutdown.borrow() {
+            return Err(Stop::Told);
+        }
+        match self.delivery.poll(self.now()) {
+            Action::Send(units) => self.send(&units, shutdown).await?,
+            action @ (Action::Idle
+            | Action::Encode(_)
+            | Action::DeadLetter(_)
+            | Action::Wait(_)) => tokio::select! {
+                () = told(shutdown) => return Err(Stop::Told),
+                done = self.act(action) => done?,
+            },
+        }
+        self.show_trouble();
+        self.commit().await
+    }
+
+    async fn act(&mut self, action: Action) -> Result<(), Stop> {
+        match action {
+            Action::Idle => self.plan().await,
+            Action::Encode(range) => self.encode(range).await,
+            Action::DeadLetter(letter) => self.bury(&letter).await,
+            Action::Wait(until) => {
+                sleep_until(self.parts.clock.instant(until)).await;
+                Ok(())
+            }
+            Action::Send(_) => Ok(()),
+        }
+    }
+
+    /// Finds the next batch and makes its bounds durable before anything of it is sent.
+    async fn plan(&mut self) -> Result<(), Stop> {
+        self.owed = 0;
+        let limit = self.planned.take();
+        let built = self.build_next(limit).await?;
+        if built.count == 0 {
+            self.delivery.handle_passed(built.range.end, built.filtered);
+            return Ok(());
+        }
+        self.parts.gauges.set_oldest(built.oldest);
+        self.parts.store.plan(self.index, built.range.end).await?;
+        self.owed = built.count + built.filtered;
+        self.raw_bytes = built.raw_bytes;
+        self.raw_bytes_due = built.raw_bytes;
+        self.delivery.handle_plan(built.range);
+        self.current = Some((built.range, built.encoded));
+        Ok(())
+    }
+
+    /// Reads on until a batch is complete, or until entries passed that are not for it.
+    async fn build_next(&mut self, limit: Option<Seq>) -> Result<Built, Stop> {
+        let first = self.delivery.committed();
+        let mut durable = self.parts.store.durable();
+        let mut blocked = self.parts.store.blocked();
+        let mut builder = self.builder(first, limit);
+        loop {
+            durable.mark_unchanged();
+            if self.frames.is_empty() {
+                self.read().await?;
+            }
+            let caught_up = self.frames.is_empty();
+            if !caught_up {
+                builder.set_sources(self.sources());
+                builder = self.grow(builder).await?;
+            }
+            if builder.is_complete(self.now()) {
+                let end = builder.end();
+                return self.finish(builder, end).await;
+            }
+            if !caught_up {
+                continue;
+            }
+            let end = self.read_to.max(builder.end());
+            if builder.is_empty() && first < end {
+                return self.finish(builder, end).await;
+            }
+            self.parts.gauges.set_oldest(builder.oldest());
+            match builder.poll_timeout() {
+                None => durable.changed().await.map_err(|_| Stop::StoreEnded)?,
+                Some(deadline) => tokio::select! {
+                    changed = durable.changed() => changed.map_err(|_| Stop::StoreEnded)?,
+                    () = sleep_until(self.parts.clock.instant(deadline)) => {
+                        return self.finish(builder, end).await;
+                    }
+                    // What is in hand here is what would make room there.
+                    blocked = blocked.wait_for(|blocked| *blocked) => {
+                        blocked.map_err(|_| Stop::StoreEnded)?;
+                        return self.finish(builder, end).await;
+                    }
+                },
+            }
+        }
+    }
+
+    /// Encodes a range of the plan; the first time it is there already.
+    async fn encode(&mut self, range: SeqRange) -> Result<(), Stop> {
+        if self
+            .current
+            .as_ref()
+            .is_none_or(|(encoded, _)| *encoded != range)
+        {
+            self.current = None;
+            let mut builder = self.builder(range.first, Some(range.end));
+            let mut from = range.first;
+            while from < range.end {
+                let chunk = self.parts.store.read(self.index, from).await?;
+                if chunk.end <= from {
+                    break;
+                }
+                from = chunk.end;
+                let mut frames = VecDeque::from(chunk.frames);
+                builder = self.grow_with(builder, &mut frames).await?;
+            }
+            let built = self.finish(builder, range.end).await?;
+            self.raw_bytes = built.raw_bytes;
+            self.raw_bytes_due = built.raw_bytes;
+            self.current = Some((range, built.encoded));
+        }
+        if let Some((_, encoded)) = &self.current {
+            self.delivery.handle_encoded(encoded.units());
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, units: &[usize], shutdown: &mut Shutdown) -> Result<(), Stop> {
+        let Some((_, encoded)) = &self.current else {
+            return Ok(());
+        };
+        let class = self.delivery.trouble().and_then(|trouble| trouble.class);
+        let keys = self.keys.current(class == Some(RetryClass::Credentials));
+        let clock = self.parts.clock;
+        let prepared = match keys {
+            Ok(keys) => self.destination.prepare(encoded, units, clock.wall(), keys),
+            Err(verdict) => Err(verdict),
+        };
+        let counters = &self.parts.gauges.counters;
+        let mut sent_bytes = 0;
+        let verdict = match prepared {
+            Err(verdict) => verdict,
+            Ok(request) => {
+                counters.requests.fetch_add(1, Ordering::Relaxed);
+                let exchange = exchange(&request, self.transport.as_ref(), self.folder.as_ref());
+                let mut exchange = std::pin::pin!(exchange);
+                sent_bytes = request_bytes(&request);
+                let answer = tokio::select! {
+                    answer = &mut exchange => answer,
+                    () = told(shutdown) => {
+                        match timeout(LAST_ANSWER_MAX, exchange).await {
+                            Ok(answer) => answer,
+                            // The same batch is sent again after the start.
+                            Err(_) => return Err(Stop::Told),
+                        }
+                    }
+                };
+                self.destination.interpret(units.len(), &answer)
+            }
+        };
+        if verdict == Verdict::Accepted {
+            counters
+                .raw_bytes
+                .fetch_add(std::mem::take(&mut self.raw_bytes_due), Ordering::Relaxed);
+            counters.sent_bytes.fetch_add(sent_bytes, Ordering::Relaxed);
+        } else {
+            counters.failures.fetch_add(1, Ordering::Relaxed);
+        }
+        if matches!(verdict, Verdict::TooLarge(_)) {
+            self.batcher.handle_too_large(self.raw_bytes);
+        }
+        self.delivery.handle_verdict(self.now(), random(), verdict);
+        Ok(())
+    }
+
+    /// Keeps refused records in the dead letter folder.
+    async fn bury(&mut self, letter: &DeadLetter) -> Result<(), Stop> {
+        let mut lines = Vec::new();
+        let mut from = letter.range.first;
+        let sources = self.sources();
+        while from < letter.range.end {
+            let chunk = self.parts.store.read(self.index, from).await?;
+            if chunk.end <= from {
+                break;
+            }
+            from = chunk.end;
+            for (meta, payload) in sources.records(&chunk.frames, letter.range) {
+                let record = stored::decode(payload).unwrap_or_else(|error| {
+                    let mut kept = Record::new(WallClock::default(), payload.to_vec());
+                    kept.mark(error.to_string());
+                    kept
+                });
+                let letter = Letter {
+                    ring: self.parts.store.ring_id(),
+                    seq: meta.seq,
+                    source: meta.source,
+                    destination: &self.parts.name,
+                    record: &record,
+                    failed_at: self.parts.clock.wall(),
+                    attempts: letter.attempts,
+                    refusal: &letter.refusal,
+                };
+                letter.write_line(&mut lines);
+            }
+        }
+        let name = self
+            .dead_letters
+            .file_name(letter.range, dead_letter::EXTENSION);
+        tracing::warn!(
+            destination = self.parts.name,
+            reason = letter.refusal.reason,
+            file = name,
+            "records were refused and are kept as dead letters"
+        );
+        let counters = &self.parts.gauges.counters;
+        match self.dead_letters.write(name, Arc::new(lines)).await {
+            Ok(removed) => {
+                counters
+                    .dead_letters_removed
+                    .fetch_add(removed, Ordering::Relaxed);
+                self.delivery.handle_dead_lettered();
+            }
+            Err(error @ FileError::TooLarge { .. }) => {
+                // No waiting makes the folder larger: they are rejected and counted all the same.
+                let destination = &self.parts.name;
+                tracing::error!(
+                    destination,
+                    "dead letters are lost: {error}; raise destinations.{destination}.dead_letter.bytes_max"
+                );
+                self.delivery.handle_dead_lettered();
+            }
+            Err(error @ FileError::Io(_)) => {
+                // The records stay in the ring until the folder can take them.
+                let text = format!("dead letters cannot be kept: {error}");
+                tracing::error!(destination = self.parts.name, "{text}");
+                counters.set_error(Some(text));
+                sleep(SETUP_PAUSE).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the store what has ended.
+    async fn commit(&mut self) -> Result<(), Stop> {
+        let Some(commit) = self.delivery.poll_commit() else {
+            return Ok(());
+        };
+        let mut outcome = BatchOutcome {
+            delivered: commit.accepted,
+            rejected: commit.rejected,
+            filtered: commit.filtered,
+            truncated: self
+                .lost
+                .extract_if(.., |(end, _)| *end <= commit.committed)
+                .map(|(_, count)| count)
+                .sum(),
+            evicted: 0,
+        };
+        if self.owed > 0 {
+            self.owed = self
+                .owed
+                .saturating_sub(outcome.delivered + outcome.rejected + outcome.filtered);
+            if matches!(self.delivery.poll(self.now()), Action::Idle) {
+                // The plan has ended: what it held and nobody got was overwritten meanwhile.
+                outcome.evicted = std::mem::take(&mut self.owed);
+                self.current = None;
+                self.parts.gauges.set_oldest(None);
+            }
+        }
+        self.parts
+            .store
+            .commit(self.index, commit.committed, outcome)
+            .await?;
+        Ok(())
+    }
+
+    fn show_trouble(&self) {
+        let text = self
+            .delivery
+            .trouble()
+            .map(|trouble| trouble.reason.clone());
+        let counters = &self.parts.gauges.counters;
+        if counters.error() != text {
+            if let Some(text) = &text {
+                tracing::warn!(destination = self.parts.name, "{text}");
+            } else {
+                tracing::info!(destination = self.parts.name, "delivers again");
+            }
+            counters.set_error(text);
+        }
+    }
+
+    fn sources(&self) -> Sources {
+        self.recipe.sources(self.parts.store.source_names())
+    }
+
+    /// Reads the next frames of the log.
+    async fn read(&mut self) -> Result<(), Stop> {
+        let chunk = self.parts.store.read(self.index, self.read_to).await?;
+        self.read_to = self.read_to.max(chunk.end);
+        if chunk.lost > 0 {
+            self.lost.push((chunk.end, chunk.lost));
+        }
+        self.frames.extend(chunk.frames);
+        Ok(())
+    }
+
+    fn builder(&self, first: Seq, limit: Option<Seq>) -> Builder {
+        let sources = self.recipe.sources(self.parts.store.source_names());
+        let batcher = self.batcher.clone();
+        Builder::new(
+            &self.recipe,
+            &self.destination,
+            sources,
+            batcher,
+            first,
+            limit,
+        )
+    }
+
+    /// Encodes what was read; keeps the frames that are not used up.
+    async fn grow(&mut self, builder: Builder) -> Result<Builder, Stop> {
+        let mut frames = std::mem::take(&mut self.frames);
+        let builder = self.grow_with(builder, &mut frames).await?;
+        frames.retain(|frame| frame.end() > builder.end());
+        self.frames = frames;
+        Ok(builder)
+    }
+
+    async fn grow_with(
+        &self,
+        mut builder: Builder,
+        frames: &mut VecDeque<Frame>,
+    ) -> Result<Builder, Stop> {
+        let now = self.now();
+        let bytes: usize = frames.iter().map(Frame::len_bytes).sum();
+        if bytes < HAND_OVER_BYTES {
+            builder.take(frames.make_contiguous(), now);
+            return Ok(builder);
+        }
+        let mut handed = std::mem::take(frames);
+        let work = move || {
+            builder.take(handed.make_contiguous(), now);
+            (builder, handed)
+        };
+        let (builder, back) = spawn_blocking(work).await.map_err(|_| Stop::Worker)?;
+        *frames = back;
+        Ok(builder)
+    }
+
+    async fn finish(&self, builder: Builder, end: Seq) -> Result<Built, Stop> {
+        if builder.is_empty() {
+            return Ok(builder.finish(end));
+        }
+        spawn_blocking(move || builder.finish(end))
+            .await
+            .map_err(|_| Stop::Worker)
+    }
+
+    fn now(&self) -> Monotonic {
+        self.parts.clock.monotonic()
+    }
+}
+
+fn random() -> u32 {
+    let mut bytes = [0; 4];
+    // Without randomness every gateway waits alike, which is bad and not fatal.
+    SystemRandom::new().fill(&mut bytes).ok();
+    u32::from_le_bytes(bytes)
+}
