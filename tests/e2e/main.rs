@@ -1,1 +1,32 @@
-//! The binary against real programs.
+//! The binary against real programs: brokers, loggers, rotation, TLS servers, and kills.
+//!
+//! `tests/run` installs what is needed. Every test has its own folder, ports and programs, so
+//! that they run beside each other; a test that failed keeps its folder and names it.
+
+#[cfg(test)]
+mod harness;
+
+#[cfg(test)]
+mod bad_input;
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
+mod compression;
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod destinations;
+#[cfg(test)]
+mod file;
+#[cfg(test)]
+mod firehose;
+#[cfg(test)]
+mod mqtt;
+#[cfg(test)]
+mod mqtt_listener;
+#[cfg(test)]
+mod offline;
+#[cfg(test)]
+mod reload;
+#[cfg(test)]
+mod syslog;

@@ -1,0 +1,24 @@
+//! What the end-to-end tests share: programs that end with the test, ports, a scripted receiver.
+//!
+//! Nothing waits for time to pass: [`wait_until`] and [`Receiver::wait`] wait for a condition,
+//! and give up with its name when it does not come true.
+
+mod agent;
+mod certificates;
+mod folder;
+mod http;
+mod mqtt;
+mod program;
+mod receiver;
+mod servers;
+mod wait;
+
+pub(crate) use agent::{Agent, hydrant};
+pub(crate) use certificates::Certificates;
+pub(crate) use folder::{Folder, append, write};
+pub(crate) use http::Request;
+pub(crate) use mqtt::{MqttPeer, Publisher, connect_packet};
+pub(crate) use program::{Program, long, python, run, run_with};
+pub(crate) use receiver::{Answer, Log, Receiver};
+pub(crate) use servers::{Broker, Moto, Nginx, Rsyslog, publish};
+pub(crate) use wait::{DEADLINE, free_port, never_within, wait_until};

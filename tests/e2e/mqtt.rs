@@ -1,0 +1,230 @@
+//! A broker that Hydrant subscribes to: mosquitto.
+
+use std::time::Duration;
+
+use crate::harness::{Agent, Broker, Certificates, Folder, Receiver, never_within, wait_until};
+
+/// A source that subscribes to everything below `plant/`.
+fn source(url: &str, more: &str) -> String {
+    format!(
+        "[sources.plant]\ntype = \"mqtt\"\nurl = \"{url}\"\ntopics = [\"plant/+/data\"]\n{more}"
+    )
+}
+
+/// Publishes to a broker with these options and expects the message at the destination.
+fn check(folder: &Folder, broker: &mut Broker, source: &str, options: &[&str]) {
+    let receiver = Receiver::start();
+    let mut agent = Agent::new(
+        folder.path(),
+        &format!("{source}{}", receiver.destination("lake")),
+    );
+    agent.start();
+    broker.wait_for_line("plant/+/data");
+    broker.publish("plant/7/data", "{\"celsius\": 21.5}", options);
+    broker.publish("elsewhere/7/data", "not subscribed", options);
+    broker.publish("plant/8/data", "two", options);
+    let record = receiver.wait_for_message("{\"celsius\": 21.5}");
+    assert_eq!(record["topic"], "plant/7/data", "{record}");
+    assert_eq!(record["hydrant"]["source"], "plant", "{record}");
+    assert_eq!(record["hydrant"]["agent"], "gateway", "{record}");
+    assert!(record["hydrant"]["received_at"].is_string(), "{record}");
+    assert!(receiver.wait_for_message("two")["qos"].is_number());
+    assert_eq!(receiver.log().messages(), ["{\"celsius\": 21.5}", "two"]);
+    wait_until("the counters of two delivered records", || {
+        let status = agent.status();
+        (status["sources"]["plant"]["stored"] == 2
+            && status["destinations"]["lake"]["delivered"] == 2)
+            .then_some(())
+    });
+    assert_eq!(agent.stop().code(), Some(0));
+}
+
+#[test]
+fn every_quality_of_service_and_both_versions() {
+    for (qos, version) in [(0, "3.1.1"), (1, "3.1.1"), (2, "3.1.1"), (1, "5"), (2, "5")] {
+        let folder = Folder::new();
+        let mut broker = Broker::start(&folder);
+        let more = format!("qos = {qos}\nversion = \"{version}\"\n");
+        let source = source(&broker.url(), &more);
+        check(&folder, &mut broker, &source, &["-q", &qos.to_string()]);
+    }
+}
+
+#[test]
+fn tls_with_client_certificates() {
+    let folder = Folder::new();
+    let certificates = Certificates::make(&folder);
+    let mut broker = Broker::with_tls(&folder, &certificates);
+    let url = format!("mqtts://localhost:{}", broker.port);
+    let source = source(&url, &certificates.client_table());
+    let (certificate, key) = &certificates.client;
+    let options = [
+        "--cafile",
+        &certificates.ca,
+        "--cert",
+        certificate,
+        "--key",
+        key,
+        "-q",
+        "1",
+    ];
+    check(&folder, &mut broker, &source, &options);
+}
+
+#[test]
+fn user_and_password() {
+    let folder = Folder::new();
+    let mut broker = Broker::with_password(&folder, "gateway", "s3cret");
+    let source = source(
+        &broker.url(),
+        "username = \"gateway\"\npassword = \"s3cret\"\n",
+    );
+    let options = ["-u", "gateway", "-P", "s3cret", "-q", "1"];
+    check(&folder, &mut broker, &source, &options);
+}
+
+#[test]
+fn a_wrong_password_is_told_and_keeps_nothing_else_from_working() {
+    let folder = Folder::new();
+    let broker = Broker::with_password(&folder, "gateway", "s3cret");
+    let receiver = Receiver::start();
+    let source = source(
+        &broker.url(),
+        "username = \"gateway\"\npassword = \"guess\"\n",
+    );
+    let file = folder.join("app.log");
+    crate::harness::write(&file, "a line\n");
+    let files = format!(
+        "[sources.app]\ntype = \"file\"\npaths = [\"{}\"]\n",
+        file.to_str().unwrap()
+    );
+    let config = format!("{source}{files}{}", receiver.destination("lake"));
+    let mut agent = Agent::new(folder.path(), &config);
+    agent.launch();
+    receiver.wait_for_message("a line");
+    let error = agent.wait_for_error("sources", "plant", &[]);
+    assert!(!error.contains("guess"), "tells the password: {error}");
+}
+
+#[test]
+fn messages_beyond_ten_kibibytes_are_taken() {
+    let folder = Folder::new();
+    let mut broker = Broker::start(&folder);
+    let receiver = Receiver::start();
+    let config = format!(
+        "{}{}",
+        source(&broker.url(), ""),
+        receiver.destination("lake")
+    );
+    let mut agent = Agent::new(folder.path(), &config);
+    agent.start();
+    broker.wait_for_line("plant/+/data");
+    let large = "x".repeat(100_000);
+    broker.publish("plant/1/data", &large, &["-q", "1"]);
+    broker.publish("plant/1/data", "behind it", &["-q", "1"]);
+    receiver.wait_for_message("behind it");
+    assert_eq!(receiver.log().messages()[0].len(), large.len());
+}
+
+#[test]
+fn a_message_beyond_the_limit_does_not_stop_the_others() {
+    for version in ["3.1.1", "5"] {
+        let folder = Folder::new();
+        let mut broker = Broker::start(&folder);
+        let receiver = Receiver::start();
+        let more = format!("packet_bytes_max = \"16KiB\"\nversion = \"{version}\"\n");
+        let config = format!(
+            "{}{}",
+            source(&broker.url(), &more),
+            receiver.destination("lake")
+        );
+        let mut agent = Agent::new(folder.path(), &config);
+        agent.start();
+        broker.wait_for_line("plant/+/data");
+        broker.publish("plant/1/data", "before it", &["-q", "1"]);
+        broker.publish("plant/1/data", &"x".repeat(40_000), &["-q", "1"]);
+        broker.publish("plant/1/data", "behind it", &["-q", "1"]);
+        receiver.wait_for_message("behind it");
+    }
+}
+
+/// A broker without persistence forgets its subscribers; nothing may depend on its memory.
+#[test]
+fn a_broker_that_forgot_the_session_is_subscribed_to_again() {
+    let folder = Folder::new();
+    let mut broker = Broker::start(&folder);
+    let receiver = Receiver::start();
+    let config = format!(
+        "{}{}",
+        source(&broker.url(), ""),
+        receiver.destination("lake")
+    );
+    let mut agent = Agent::new(folder.path(), &config);
+    agent.start();
+    broker.wait_for_line("plant/+/data");
+    for round in 0..3 {
+        let message = format!("round {round}");
+        // Published again until the subscription is there: the broker tells no one else.
+        wait_until(&message, || {
+            broker.publish("plant/1/data", &message, &["-q", "1"]);
+            receiver
+                .log()
+                .messages()
+                .contains(&message.as_str())
+                .then_some(())
+        });
+        broker.restart();
+    }
+}
+
+/// What came while the agent was away is kept by the broker, because the session is kept.
+#[test]
+fn messages_wait_in_the_broker_while_the_agent_is_away() {
+    for version in ["3.1.1", "5"] {
+        let folder = Folder::new();
+        let mut broker = Broker::start(&folder);
+        let receiver = Receiver::start();
+        let more = format!("version = \"{version}\"\n");
+        let config = format!(
+            "{}{}",
+            source(&broker.url(), &more),
+            receiver.destination("lake")
+        );
+        let mut agent = Agent::new(folder.path(), &config);
+        agent.start();
+        broker.wait_for_line("plant/+/data");
+        broker.publish("plant/1/data", "before", &["-q", "1"]);
+        receiver.wait_for_message("before");
+        assert_eq!(agent.stop().code(), Some(0));
+        for number in 0..30 {
+            broker.publish("plant/1/data", &format!("meanwhile {number}"), &["-q", "1"]);
+        }
+        agent.start();
+        receiver.wait_for_message("meanwhile 29");
+        let log = receiver.log();
+        let expected: Vec<String> = (0..30)
+            .map(|number| format!("meanwhile {number}"))
+            .collect();
+        assert_eq!(log.messages()[1..], expected);
+    }
+}
+
+/// With the broker down the agent waits, and burns no processor.
+#[test]
+fn a_broker_that_is_down_costs_nothing() {
+    let folder = Folder::new();
+    let receiver = Receiver::start();
+    let nobody = format!("mqtt://127.0.0.1:{}", crate::harness::free_port());
+    let config = format!("{}{}", source(&nobody, ""), receiver.destination("lake"));
+    let mut agent = Agent::new(folder.path(), &config);
+    agent.launch();
+    agent.wait_for_error("sources", "plant", &["refused"]);
+    let before = agent.processor_ticks();
+    never_within(Duration::from_secs(3), "the end of the agent", || {
+        agent.check();
+        false
+    });
+    // A tick is 10 ms.
+    let used = agent.processor_ticks() - before;
+    assert!(used < 30, "{used} ticks of processor time within 3 s");
+}
