@@ -219,13 +219,19 @@ fn wait_for_all(receiver: &Receiver, fed: &Fed) -> usize {
     }
     let owed = missing.len();
     let mut looked_at = 0;
-    receiver.wait("every acknowledged record", |log| {
+    receiver.look_for(|log| {
         for record in &log.records[looked_at..] {
             missing.remove(record["message"].as_str().unwrap());
         }
         looked_at = log.records.len();
         missing.is_empty().then_some(())
     });
+    let some: Vec<&&str> = missing.iter().take(5).collect();
+    assert!(
+        missing.is_empty(),
+        "{} of {owed} are missing: {some:?}",
+        missing.len()
+    );
     owed
 }
 

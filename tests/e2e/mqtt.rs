@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::harness::{Agent, Broker, Certificates, Folder, Receiver, never_within, wait_until};
+use crate::harness::{
+    Agent, Broker, Certificates, Folder, Receiver, never_within, run_with, wait_until,
+};
 
 /// A source that subscribes to everything below `plant/`.
 fn source(url: &str, more: &str) -> String {
@@ -146,6 +148,45 @@ fn a_message_beyond_the_limit_does_not_stop_the_others() {
         broker.publish("plant/1/data", "behind it", &["-q", "1"]);
         receiver.wait_for_message("behind it");
     }
+}
+
+/// More than fits the window, the queues and a batch: all of it, in order.
+#[test]
+fn a_burst_arrives_whole_and_in_order() {
+    let folder = Folder::new();
+    let mut broker = Broker::start(&folder);
+    let receiver = Receiver::start();
+    let config = format!(
+        "{}{}",
+        source(&broker.url(), ""),
+        receiver.destination("lake")
+    );
+    let mut agent = Agent::new(folder.path(), &config);
+    agent.start();
+    broker.wait_for_line("plant/+/data");
+    let expected: Vec<String> = (0..20_000).map(|n| format!("message {n}")).collect();
+    let port = broker.port.to_string();
+    let args = [
+        "-h",
+        "127.0.0.1",
+        "-p",
+        &port,
+        "-t",
+        "plant/1/data",
+        "-q",
+        "1",
+        "-l",
+    ];
+    run_with(
+        "mosquitto_pub",
+        &args,
+        (expected.join("\n") + "\n").as_bytes(),
+    );
+    assert!(receiver.wait_for_messages(expected.len()) == expected);
+    wait_until("the count of them", || {
+        let status = agent.status();
+        (status["destinations"]["lake"]["delivered"] == expected.len()).then_some(())
+    });
 }
 
 /// A broker without persistence forgets its subscribers; nothing may depend on its memory.

@@ -170,26 +170,23 @@ impl Receiver {
 
     /// Waits until what came in shows something.
     pub(crate) fn wait<T>(&self, what: &str, look: impl FnMut(&mut Log) -> Option<T>) -> T {
-        self.wait_for(DEADLINE, what, look)
+        self.look_for(look).unwrap_or_else(|| {
+            let log = self.log();
+            let (records, requests) = (log.records.len(), log.requests.len());
+            drop(log);
+            panic!("waited {DEADLINE:?} for {what}; {records} records, {requests} requests");
+        })
     }
 
-    pub(crate) fn wait_for<T>(
-        &self,
-        within: Duration,
-        what: &str,
-        mut look: impl FnMut(&mut Log) -> Option<T>,
-    ) -> T {
+    /// What came in shows, as soon as it does; `None` when it does not until the deadline.
+    pub(crate) fn look_for<T>(&self, mut look: impl FnMut(&mut Log) -> Option<T>) -> Option<T> {
         let start = Instant::now();
         let mut log = self.log();
         loop {
             if let Some(seen) = look(&mut log) {
-                return seen;
+                return Some(seen);
             }
-            let Some(left) = within.checked_sub(start.elapsed()) else {
-                let (records, requests) = (log.records.len(), log.requests.len());
-                drop(log);
-                panic!("waited {within:?} for {what}; {records} records, {requests} requests");
-            };
+            let left = DEADLINE.checked_sub(start.elapsed())?;
             log = self.shared.changed.wait_timeout(log, left).unwrap().0;
         }
     }
