@@ -395,14 +395,17 @@ impl SourceTask {
 
 /// Serves the control socket; an agent that cannot be asked collects and delivers all the same.
 async fn serve_control(path: PathBuf, overview: Rc<Overview>) {
+    let mut failure = None;
     loop {
         match control::bind(&path) {
             Ok(listener) => return control::serve(listener, overview).await,
-            Err(error) => tracing::warn!(
-                "the control socket {} cannot be made, so \"hydrant status\" gets no answer: \
-                 {error}; set agent.control_socket to a path that this user may write",
-                path.display()
-            ),
+            Err(error) => tell_once(&mut failure, || {
+                format!(
+                    "the control socket {} cannot be made, so \"hydrant status\" gets no answer: \
+                     {error}; set agent.control_socket to a path that this user may write",
+                    path.display()
+                )
+            }),
         }
         sleep(REOPEN_PAUSE).await;
     }
@@ -410,14 +413,27 @@ async fn serve_control(path: PathBuf, overview: Rc<Overview>) {
 
 /// Serves the metrics page, once its address is free.
 async fn serve_metrics(address: SocketAddr, overview: Rc<Overview>) {
+    let mut failure = None;
     loop {
         match tokio::net::TcpListener::bind(address).await {
             Ok(listener) => return metrics::serve(listener, overview).await,
-            Err(error) => tracing::warn!(
-                "agent.metrics_listen {address} cannot be used: {error}; free it or name another"
-            ),
+            Err(error) => tell_once(&mut failure, || {
+                format!(
+                    "agent.metrics_listen {address} cannot be used: {error}; free it or name \
+                     another"
+                )
+            }),
         }
         sleep(REOPEN_PAUSE).await;
+    }
+}
+
+/// Warns of a failure that is tried to be overcome, unless it was the last one told.
+fn tell_once(last: &mut Option<String>, text: impl FnOnce() -> String) {
+    let text = Some(text());
+    if *last != text {
+        tracing::warn!("{}", text.as_deref().unwrap_or_default());
+        *last = text;
     }
 }
 
