@@ -5,6 +5,7 @@
 //! of an evicted segment is free only when the eviction is durable. To keep the last possible,
 //! entries always leave room in their segment for their group's states and one eviction.
 
+mod counts;
 mod reading;
 
 pub(crate) use reading::read_snapshot;

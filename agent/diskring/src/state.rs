@@ -17,7 +17,7 @@ pub const VALUE_BYTES_MAX: usize = 1024;
 
 /// Tags that are counted apart; any further ones are counted under [`OTHER_TAGS`].
 const TAGS_MAX: usize = 128;
-const OTHER_TAGS: u16 = u16::MAX;
+pub(crate) const OTHER_TAGS: u16 = u16::MAX;
 /// What the counts and the log start add to a snapshot at most.
 pub(crate) const COUNTS_BYTES_MAX: usize = 2048;
 

@@ -6,6 +6,7 @@
 //! ([`delivery`]).
 
 pub mod batch;
+pub mod books;
 pub mod config;
 pub mod dead_letter;
 pub mod decode;

@@ -1,18 +1,19 @@
 //! Counters that survive a crash, and the law between them.
 //!
-//! For a source: received = filtered + stored. For a destination: what its sources stored =
-//! delivered + rejected + filtered + evicted + truncated + waiting. Tallies are states of the
-//! ring, durable in the same sync as what they count.
+//! For a source: received = filtered + stored. For a destination: what its sources stored since it
+//! began = delivered + rejected + filtered + evicted + truncated + waiting. A tally only adds up;
+//! [`crate::books`] says when, and keeps tallies as states of the ring, durable in the same sync
+//! as what they count.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use diskring::Seq;
 use serde::{Deserialize, Serialize};
 
 /// What became of a source's records, ever.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SourceTally {
-    /// In the ring.
+    /// Put into the ring.
     pub stored: u64,
     /// Let go by a transform.
     pub filtered: u64,
@@ -29,40 +30,10 @@ impl SourceTally {
     pub const fn received(&self) -> u64 {
         self.stored.saturating_add(self.filtered)
     }
-
-    /// As a state of the ring.
-    pub fn encode(&self) -> Vec<u8> {
-        encode(self)
-    }
-
-    /// Out of a state of the ring; `None` for anything else.
-    pub fn decode(bytes: &[u8]) -> Option<Self> {
-        postcard::from_bytes(bytes).ok()
-    }
-
-    /// Whether something besides `stored` differs from `other`: what no scan of the ring tells.
-    pub fn losses_differ(&self, other: &Self) -> bool {
-        Self { stored: 0, ..*self }
-            != Self {
-                stored: 0,
-                ..*other
-            }
-    }
 }
 
-/// Where a destination stands, and what became of its records, ever.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DestinationTally {
-    committed: u64,
-    planned: u64,
-    delivered: u64,
-    rejected: u64,
-    filtered: u64,
-    evicted: BTreeMap<u16, u64>,
-    truncated: u64,
-    waiting: u64,
-    counted: u64,
-}
+/// The source of evicted records of which only the number is known.
+pub const UNKNOWN_SOURCE: u16 = u16::MAX;
 
 /// What became of the records of one batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,22 +44,18 @@ pub struct BatchOutcome {
     pub rejected: u64,
     /// Let go by the destination's transforms.
     pub filtered: u64,
-    /// Not readable any more.
+    /// Not readable any more, those of sources that the destination does not take included.
     pub truncated: u64,
     /// Overwritten between two attempts; of which source is not known any more.
     pub evicted: u64,
 }
 
-/// The source of evicted records of which only the number is known.
-pub const UNKNOWN_SOURCE: u16 = u16::MAX;
-
 impl BatchOutcome {
-    /// How many records that were waiting are not any more.
-    pub const fn count(&self) -> u64 {
+    /// How many records that were waiting are surely not any more.
+    const fn settled(&self) -> u64 {
         self.delivered
             .saturating_add(self.rejected)
             .saturating_add(self.filtered)
-            .saturating_add(self.truncated)
             .saturating_add(self.evicted)
     }
 }
@@ -103,27 +70,43 @@ impl std::ops::AddAssign for BatchOutcome {
     }
 }
 
+/// Where a destination stands, and what became of its records, ever.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DestinationTally {
+    committed: u64,
+    planned: u64,
+    delivered: u64,
+    rejected: u64,
+    filtered: u64,
+    truncated: u64,
+    waiting: u64,
+    /// How many entries of its sources the ring had had when `waiting` was counted.
+    counted: u64,
+    /// The sources it takes by number; `None` is every source.
+    takes: Option<BTreeSet<u16>>,
+    evicted: BTreeMap<u16, u64>,
+}
+
 impl DestinationTally {
-    /// As a state of the ring.
-    pub fn encode(&self) -> Vec<u8> {
-        encode(self)
-    }
-
-    /// Out of a state of the ring; `None` for anything else.
-    pub fn decode(bytes: &[u8]) -> Option<Self> {
-        postcard::from_bytes(bytes).ok()
-    }
-
-    /// A destination that begins with `start`; `waiting` records from there up to `counted` are
-    /// for it.
-    pub fn starting_at(start: Seq) -> Self {
+    /// A destination that begins with `start`.
+    pub(crate) fn starting_at(start: Seq) -> Self {
         let start = start.get();
         Self {
             committed: start,
             planned: start,
-            counted: start,
             ..Self::default()
         }
+    }
+
+    /// As a state of the ring.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        // Numbers and maps of numbers always serialize.
+        postcard::to_allocvec(self).unwrap_or_default()
+    }
+
+    /// Out of a state of the ring; `None` for anything else.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        postcard::from_bytes(bytes).ok()
     }
 
     /// Everything before has a final verdict.
@@ -166,65 +149,80 @@ impl DestinationTally {
         &self.evicted
     }
 
-    /// Up to where `waiting` was counted.
-    pub const fn counted(&self) -> Seq {
-        Seq::new(self.counted)
+    /// The sources it takes by number; `None` is every source.
+    pub(crate) const fn takes(&self) -> Option<&BTreeSet<u16>> {
+        self.takes.as_ref()
     }
 
-    /// The entry before `next` was appended; `takes` says whether it is for this destination.
-    pub const fn appended(&mut self, next: Seq, takes: bool) {
-        self.counted = next.get();
-        if takes {
-            self.waiting += 1;
-        }
+    /// The ring has had `entries` entries of this destination's sources by now.
+    pub(crate) const fn count(&mut self, entries: u64) {
+        self.waiting += entries.saturating_sub(self.counted);
+        self.counted = entries;
+    }
+
+    /// It takes these sources from here on, of which the ring has had `entries` entries.
+    pub(crate) fn set_takes(&mut self, takes: Option<BTreeSet<u16>>, entries: u64) {
+        self.takes = takes;
+        self.counted = entries;
+    }
+
+    /// So many wait, as was counted anew; gives how many fewer these are than were thought.
+    pub(crate) const fn recount(&mut self, waiting: u64) -> u64 {
+        let missing = self.waiting.saturating_sub(waiting);
+        self.waiting = waiting;
+        missing
     }
 
     /// A batch up to `end` is about to be sent.
-    pub const fn plan(&mut self, end: Seq) {
+    pub(crate) const fn plan(&mut self, end: Seq) {
         self.planned = end.get();
     }
 
-    /// Everything before `end` has a final verdict.
-    pub fn commit(&mut self, end: Seq, outcome: BatchOutcome) {
-        debug_assert!(self.committed <= end.get(), "a position never goes back");
-        self.committed = self.committed.max(end.get());
-        self.planned = self.committed;
+    /// Everything before `end` has a final verdict; what was planned beyond it stays planned.
+    ///
+    /// What could not be read is left to a recount, which knows for whom it was.
+    pub(crate) fn commit(&mut self, end: Seq, outcome: BatchOutcome) {
+        self.skip_to(end);
         self.delivered += outcome.delivered;
         self.rejected += outcome.rejected;
         self.filtered += outcome.filtered;
-        self.truncated += outcome.truncated;
-        if outcome.evicted > 0 {
-            *self.evicted.entry(UNKNOWN_SOURCE).or_default() += outcome.evicted;
-        }
-        self.waiting = self.waiting.saturating_sub(outcome.count());
+        self.waiting = self.waiting.saturating_sub(outcome.settled());
+        self.add_evicted(UNKNOWN_SOURCE, outcome.evicted);
     }
 
-    /// Records of these sources made room before this destination had them.
-    pub fn evict(&mut self, counts: impl IntoIterator<Item = (u16, u64)>) {
-        for (source, count) in counts {
-            if count > 0 {
-                *self.evicted.entry(source).or_default() += count;
-                self.waiting = self.waiting.saturating_sub(count);
-            }
+    /// Records of this source, which were waiting, made room.
+    pub(crate) fn evict(&mut self, source: u16, count: u64) {
+        self.waiting = self.waiting.saturating_sub(count);
+        self.add_evicted(source, count);
+    }
+
+    /// Records that do not count as waiting any more made room.
+    pub(crate) fn add_evicted(&mut self, source: u16, count: u64) {
+        if count > 0 {
+            *self.evicted.entry(source).or_default() += count;
         }
     }
 
-    /// Nothing before `first` is in the ring any more, and all of it was accounted for.
-    pub fn skip_to(&mut self, first: Seq) {
-        self.committed = self.committed.max(first.get());
+    /// Records that do not count as waiting any more could not be read.
+    pub(crate) const fn add_truncated(&mut self, count: u64) {
+        self.truncated += count;
+    }
+
+    /// Everything before `end` was accounted for.
+    pub(crate) fn skip_to(&mut self, end: Seq) {
+        self.committed = self.committed.max(end.get());
         self.planned = self.planned.max(self.committed);
     }
 
-    /// Forgets how many wait; they are counted anew from `committed` on.
-    pub const fn recount(&mut self) {
-        self.waiting = 0;
-        self.counted = self.committed;
+    /// Keeps evictions apart only for the sources that `keep` names.
+    pub(crate) fn merge_evicted(&mut self, keep: impl Fn(u16) -> bool) {
+        let merged: u64 = self
+            .evicted
+            .extract_if(.., |source, _| *source != UNKNOWN_SOURCE && !keep(*source))
+            .map(|(_, count)| count)
+            .sum();
+        self.add_evicted(UNKNOWN_SOURCE, merged);
     }
-}
-
-fn encode(tally: &impl Serialize) -> Vec<u8> {
-    // Numbers and maps of numbers always serialize.
-    postcard::to_allocvec(tally).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -234,26 +232,39 @@ mod tests {
     #[test]
     fn the_law_of_a_destination_holds() {
         let mut tally = DestinationTally::starting_at(Seq::new(10));
-        for seq in 11..=20 {
-            tally.appended(Seq::new(seq), seq % 2 == 0);
-        }
-        assert_eq!(tally.waiting(), 5);
+        tally.set_takes(None, 10);
+        tally.count(20);
+        assert_eq!(tally.waiting(), 10);
         tally.plan(Seq::new(14));
         assert_eq!(tally.planned(), Some(Seq::new(14)));
-        tally.commit(
-            Seq::new(14),
-            BatchOutcome {
-                delivered: 1,
-                rejected: 1,
-                ..BatchOutcome::default()
-            },
-        );
-        assert_eq!((tally.waiting(), tally.planned()), (3, None));
-        tally.evict([(7, 2), (8, 0)]);
-        tally.skip_to(Seq::new(18));
-        assert_eq!((tally.waiting(), tally.committed()), (1, Seq::new(18)));
-        assert_eq!(tally.evicted().get(&7), Some(&2));
-        assert_eq!(tally.evicted().len(), 1);
+        let outcome = BatchOutcome {
+            delivered: 1,
+            rejected: 1,
+            ..BatchOutcome::default()
+        };
+        tally.commit(Seq::new(12), outcome);
+        assert_eq!((tally.waiting(), tally.planned()), (8, Some(Seq::new(14))));
+        tally.commit(Seq::new(14), outcome);
+        assert_eq!((tally.waiting(), tally.planned()), (6, None));
+        tally.evict(7, 2);
+        tally.evict(8, 0);
+        tally.skip_to(Seq::new(16));
+        assert_eq!((tally.waiting(), tally.committed()), (4, Seq::new(16)));
+        assert_eq!(tally.recount(3), 1);
+        tally.add_truncated(1);
+        assert_eq!(tally.evicted(), &BTreeMap::from([(7, 2)]));
+        tally.merge_evicted(|source| source == 8);
+        assert_eq!(tally.evicted(), &BTreeMap::from([(UNKNOWN_SOURCE, 2)]));
+        let settled = tally.delivered() + tally.rejected() + tally.truncated() + 2;
+        assert_eq!(settled + tally.waiting(), 10);
+        assert_eq!(DestinationTally::decode(&tally.encode()), Some(tally));
+    }
+
+    #[test]
+    fn a_position_never_goes_back() {
+        let mut tally = DestinationTally::starting_at(Seq::new(10));
+        tally.commit(Seq::new(4), BatchOutcome::default());
+        assert_eq!((tally.committed(), tally.planned()), (Seq::new(10), None));
     }
 
     #[test]
@@ -264,7 +275,5 @@ mod tests {
             ..SourceTally::default()
         };
         assert_eq!(tally.received(), 7);
-        assert!(!tally.losses_differ(&SourceTally { stored: 9, ..tally }));
-        assert!(tally.losses_differ(&SourceTally { cut: 1, ..tally }));
     }
 }

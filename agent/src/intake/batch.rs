@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use pipeline::books::Counts;
 use pipeline::receipt::Receipt;
 use pipeline::record::{Fields, Record};
 use pipeline::stored;
@@ -35,17 +36,6 @@ pub(crate) struct IntakeBatch {
     counts: Counts,
     /// Its share of the queue's bound, held until it is appended.
     pub(super) room: Option<OwnedSemaphorePermit>,
-}
-
-/// What was counted while a batch was filled; durable together with its records.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    /// Let go by a transform.
-    pub(crate) filtered: u64,
-    /// Kept raw because they could not be understood.
-    pub(crate) decode_errors: u64,
-    /// Cut because they were too long.
-    pub(crate) cut: u64,
 }
 
 /// A checkpoint that holds once the first `entries` entries of the batch are appended.
@@ -223,7 +213,10 @@ impl IntakeBatch {
 
     /// Whether there is nothing to hand over at all.
     pub(super) fn has_nothing(&self) -> bool {
-        self.ends.is_empty() && self.receipts.is_empty() && self.checkpoints.is_empty()
+        self.ends.is_empty()
+            && self.receipts.is_empty()
+            && self.checkpoints.is_empty()
+            && self.counts == Counts::default()
     }
 
     fn store(&mut self, record: &Record) {

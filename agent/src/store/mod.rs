@@ -5,7 +5,6 @@
 //! what is owed to sources goes back after each sync. A failed write or sync ends the thread: the
 //! ring must be recovered anew.
 
-mod books;
 mod thread;
 
 use std::collections::BTreeMap;

@@ -6,18 +6,18 @@ use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
 use diskring::{AppendError, Cursor, Durable, PutError, Read, Ring, Seq, Storage};
+use pipeline::books::{Books, OpenSourceError};
 use pipeline::config::WhenFull;
 use pipeline::receipt::Unsettled;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
-use super::books::{Books, EvictError, checkpoint_key};
 use super::{
     Chunk, DestinationIndex, DestinationOpening, READ_BYTES_MAX, Request, SourceNames,
     SourceOpening, StoreError, StoreHandle, StoreOptions, StoreStatus, WAITING_REQUESTS_MAX,
 };
-use crate::intake::{IntakeBatch, Settled, Stalled, Step, store_queue};
-use crate::telemetry::{BufferStatus, SourceCounters};
+use crate::intake::{IntakeBatch, Settled, SourceTag, Stalled, Step, store_queue};
+use crate::telemetry::{BufferStatus, SourceCount, SourceCounters};
 
 /// Starts the thread on a recovered ring.
 pub(crate) fn spawn<S: Storage + Send + 'static>(
@@ -46,11 +46,12 @@ pub(crate) fn spawn<S: Storage + Send + 'static>(
         .name("store".to_owned())
         .spawn(move || {
             let books = Books::open(&ring)?;
-            names_sender.send_replace(books.source_names());
+            names_sender.send_replace(Arc::new(books.source_names()));
             let store = Store {
                 ring,
                 options,
                 books,
+                counters: BTreeMap::new(),
                 cursors: BTreeMap::new(),
                 unsettled: Unsettled::new(),
                 plans: Vec::new(),
@@ -80,6 +81,8 @@ struct Store<S: Storage> {
     ring: Ring<S>,
     options: StoreOptions,
     books: Books,
+    /// Mirrors of what the books say, and what they do not know yet.
+    counters: BTreeMap<SourceTag, Arc<SourceCounters>>,
     cursors: BTreeMap<DestinationIndex, (Seq, Cursor)>,
     unsettled: Unsettled<Arc<Settled>>,
     plans: Vec<tokio::sync::oneshot::Sender<()>>,
@@ -142,7 +145,7 @@ impl<S: Storage> Store<S> {
     /// Ends with everything durable that there is room for.
     fn stop(mut self) -> Result<(), StoreError> {
         while self.take_in()? {}
-        self.write_books(true);
+        self.write_books();
         self.sync()?;
         let Self { ring, .. } = self;
         ring.close()?;
@@ -170,12 +173,11 @@ impl<S: Storage> Store<S> {
         for step in batch.steps(from) {
             match step {
                 Step::Checkpoint(key, Some(offset)) => {
-                    let key = checkpoint_key(tag, key);
-                    let put = self.ring.put(&key, &offset.to_le_bytes());
+                    let put = self.books.set_checkpoint(&mut self.ring, tag, key, offset);
                     report_put(&mut self.put_failed, put, "checkpoint");
                 }
                 Step::Checkpoint(key, None) => {
-                    let removed = self.ring.remove(&checkpoint_key(tag, key));
+                    let removed = self.books.forget_checkpoint(&mut self.ring, tag, key);
                     report_put(&mut self.put_failed, removed, "checkpoint");
                 }
                 Step::Entry(payload) => {
@@ -197,6 +199,7 @@ impl<S: Storage> Store<S> {
         }
         self.blocked_shown
             .send_if_modified(|shown| std::mem::replace(shown, false));
+        self.books.took(&mut self.ring, tag, batch.take_counts());
         let settled = Arc::clone(batch.settled());
         for (entries, receipt) in batch.take_receipts() {
             let before = u64::try_from(entries.saturating_sub(from)).unwrap_or(u64::MAX);
@@ -229,10 +232,7 @@ impl<S: Storage> Store<S> {
                 Err(error) => Err(error),
             };
             match appended {
-                Ok(_) => {
-                    self.books.appended(tag, self.ring.next());
-                    return Ok(true);
-                }
+                Ok(_) => return Ok(true),
                 Err(AppendError::Full) => {
                     if !self.make_room()? {
                         return Ok(false);
@@ -257,14 +257,8 @@ impl<S: Storage> Store<S> {
         if self.options.when_full == WhenFull::Block && self.oldest_is_awaited() {
             return Ok(false);
         }
-        match self.books.evict(&mut self.ring) {
-            Ok(()) => {}
-            Err(EvictError::Storage(error)) => return Err(error.into()),
-            Err(EvictError::Put(error)) => {
-                tracing::error!(%error, "evicted records are not counted");
-            }
-        }
-        self.write_books(false);
+        self.books.evict(&mut self.ring)?;
+        self.write_books();
         match self.ring.evict_oldest() {
             Ok(durable) => {
                 self.settle(&durable);
@@ -297,21 +291,17 @@ impl<S: Storage> Store<S> {
                 drop(reply.send(opened));
             }
             Request::OpenDestination { name, from, reply } => {
-                let index = self.books.open_destination(&self.ring, &name, from)?;
-                let put = self.books.write_destination(&mut self.ring, index);
-                report_put(&mut self.put_failed, put, "position");
-                if let Some(book) = self.books.destination(index) {
-                    let tally = book.tally.clone();
+                let index = self.books.open_destination(&mut self.ring, &name, from)?;
+                if let Some(tally) = self.books.tally(&self.ring, index) {
                     drop(reply.send(DestinationOpening { index, tally }));
                 }
             }
             Request::CloseDestination(index) => {
                 self.cursors.remove(&index);
-                let put = self.books.close_destination(&mut self.ring, index);
-                report_put(&mut self.put_failed, put, "position");
+                self.books.close_destination(&mut self.ring, index)?;
             }
             Request::ForgetClosedDestinations => {
-                let put = self.books.forget_closed(&mut self.ring);
+                let put = self.books.forget_closed_destinations(&mut self.ring);
                 report_put(&mut self.put_failed, put, "position");
             }
             Request::Read { index, from, reply } => {
@@ -319,11 +309,7 @@ impl<S: Storage> Store<S> {
                 drop(reply.send(chunk));
             }
             Request::Plan { index, end, reply } => {
-                if let Some(book) = self.books.destination(index) {
-                    book.tally.plan(end);
-                }
-                let put = self.books.write_destination(&mut self.ring, index);
-                report_put(&mut self.put_failed, put, "plan");
+                self.books.plan(&mut self.ring, index, end);
                 self.plans.push(reply);
                 self.sync_wanted = true;
             }
@@ -332,11 +318,7 @@ impl<S: Storage> Store<S> {
                 end,
                 outcome,
             } => {
-                if let Some(book) = self.books.destination(index) {
-                    book.commit(end, outcome);
-                }
-                let put = self.books.write_destination(&mut self.ring, index);
-                report_put(&mut self.put_failed, put, "position");
+                self.books.commit(&mut self.ring, index, end, outcome)?;
                 self.unsynced_since.get_or_insert_with(Instant::now);
             }
             Request::Status(reply) => drop(reply.send(self.status())),
@@ -356,14 +338,28 @@ impl<S: Storage> Store<S> {
         counters: &Arc<SourceCounters>,
     ) -> Result<Result<SourceOpening, String>, StoreError> {
         while self.take_in()? {}
-        let mut opened = self.books.open_source(&mut self.ring, name, counters);
-        if matches!(opened, Err(PutError::Full)) && self.make_room()? {
-            opened = self.books.open_source(&mut self.ring, name, counters);
+        let mut opened = self.books.open_source(&mut self.ring, name);
+        if matches!(opened, Err(OpenSourceError::Put(PutError::Full))) && self.make_room()? {
+            opened = self.books.open_source(&mut self.ring, name);
         }
         Ok(match opened {
-            Ok((tag, checkpoints)) => {
-                self.source_names.send_replace(self.books.source_names());
-                Ok(SourceOpening { tag, checkpoints })
+            Ok(opened) => {
+                self.source_names
+                    .send_replace(Arc::new(self.books.source_names()));
+                let known = self.counters.insert(opened.tag, Arc::clone(counters));
+                if !known.is_some_and(|known| Arc::ptr_eq(&known, counters)) {
+                    let tally = opened.tally;
+                    counters.set(SourceCount::Received, tally.received());
+                    counters.set(SourceCount::Filtered, tally.filtered);
+                    counters.set(SourceCount::Stored, tally.stored);
+                    counters.set(SourceCount::DecodeErrors, tally.decode_errors);
+                    counters.set(SourceCount::Cut, tally.cut);
+                    counters.set(SourceCount::Refused, tally.refused);
+                }
+                Ok(SourceOpening {
+                    tag: opened.tag,
+                    checkpoints: opened.checkpoints,
+                })
             }
             Err(error) => Err(format!(
                 "the ring has no place for this source yet: {error}"
@@ -397,14 +393,12 @@ impl<S: Storage> Store<S> {
             }
         }
         self.cursors.insert(index, (chunk.end, cursor));
-        if let Some(book) = self.books.destination(index) {
-            book.taken = book.taken.max(chunk.end);
-        }
+        self.books.given(index, chunk.end);
         Ok(chunk)
     }
 
     fn sync(&mut self) -> Result<(), StoreError> {
-        self.write_books(false);
+        self.write_books();
         self.sync_wanted = false;
         self.unsynced_since = None;
         let mut durable = self.ring.sync()?;
@@ -439,18 +433,23 @@ impl<S: Storage> Store<S> {
             .send_if_modified(|end| std::mem::replace(end, durable.end()) != durable.end());
     }
 
-    fn write_books(&mut self, all: bool) {
-        let put = self.books.write(&mut self.ring, all);
+    /// Writes into the ring's states what changed and is not there.
+    fn write_books(&mut self) {
+        for (tag, counters) in &self.counters {
+            self.books
+                .set_refused(*tag, counters.get(SourceCount::Refused));
+        }
+        let put = self.books.write(&mut self.ring);
         report_put(&mut self.put_failed, put, "count");
     }
 
     fn status(&mut self) -> StoreStatus {
+        for (tag, counters) in &self.counters {
+            let tally = self.books.source_tally(&self.ring, *tag);
+            counters.set(SourceCount::Stored, tally.unwrap_or_default().stored);
+        }
         let stats = self.ring.stats();
-        let behind = self
-            .books
-            .open_destinations()
-            .map(|destination| destination.tally.committed())
-            .min();
+        let behind = self.books.committed_min();
         let kept = self.ring.next().since(self.ring.first()).max(1);
         let waiting = behind.map_or(0, |behind| self.ring.next().since(behind));
         StoreStatus {
@@ -468,11 +467,7 @@ impl<S: Storage> Store<S> {
                 syncs: stats.syncs,
                 blocked: self.blocked.is_some(),
             },
-            destinations: self
-                .books
-                .open_destinations()
-                .map(|destination| (destination.name.clone(), destination.tally.clone()))
-                .collect(),
+            destinations: self.books.tallies(&self.ring),
         }
     }
 }
