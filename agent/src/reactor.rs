@@ -11,8 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pipeline::config::{Config, DestinationConfig, SourceConfig, SourceKind};
-use pipeline::transform::Transforms;
+use pipeline::config::{Config, DestinationConfig, SourceConfig};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -20,7 +19,6 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::clock::Clock;
 use crate::deliver::{self, DestinationGauges, DestinationParts};
-use crate::intake::{FIELD_BYTES_MAX, Intake, IntakeParts, Settled, Shutdown};
 use crate::store::{Request, StoreEnded, StoreHandle};
 use crate::telemetry::{DestinationStatus, SourceCounters, SourceStatus, Status};
 use crate::{config_files, control, metrics, source};
@@ -30,9 +28,6 @@ const SOURCES_END_MAX: Duration = Duration::from_secs(2);
 
 /// How long destinations may wait for the answers under way.
 const DESTINATIONS_END_MAX: Duration = Duration::from_millis(2300);
-
-/// What cannot be opened is tried again after so long.
-const REOPEN_PAUSE: Duration = Duration::from_secs(10);
 
 /// What the reactor needs.
 #[derive(Debug)]
@@ -283,7 +278,7 @@ impl Reactor {
                 .or_default(),
         );
         let (stop, shutdown) = watch::channel(false);
-        let task = SourceTask {
+        let task = source::SourceTask {
             name: name.to_owned(),
             config: config.clone(),
             counters,
@@ -319,7 +314,7 @@ impl Reactor {
             name: name.to_owned(),
             agent: config.agent.id.clone(),
             config: wanted.clone(),
-            transforms: Arc::new(compiled(&wanted.transforms)),
+            transforms: Arc::new(source::compiled(&wanted.transforms)),
             opening,
             gauges,
             clock: overview.clock,
@@ -343,56 +338,6 @@ impl Reactor {
     }
 }
 
-/// What a source's task begins with.
-struct SourceTask {
-    name: String,
-    config: SourceConfig,
-    counters: Arc<SourceCounters>,
-    clock: Clock,
-    store: StoreHandle,
-}
-
-impl SourceTask {
-    async fn run(self, mut shutdown: Shutdown) {
-        let opening = loop {
-            let (name, counters) = (self.name.clone(), Arc::clone(&self.counters));
-            match self.store.open_source(name, counters).await {
-                Ok(Ok(opening)) => break opening,
-                Ok(Err(text)) => {
-                    tracing::error!(source = self.name, "{text}");
-                    self.counters.set_error(text);
-                }
-                Err(StoreEnded) => return,
-            }
-            tokio::select! {
-                () = sleep(REOPEN_PAUSE) => {}
-                _ = shutdown.wait_for(|end| *end) => return,
-            }
-        };
-        self.counters.clear_error();
-        let entry_bytes_max = self.store.entry_bytes_max();
-        let intake = Intake::new(IntakeParts {
-            name: self.name,
-            tag: opening.tag,
-            transforms: compiled(&self.config.transforms),
-            checkpoints: opening.checkpoints,
-            record_bytes_max: entry_bytes_max.saturating_sub(FIELD_BYTES_MAX),
-            clock: self.clock,
-            counters: self.counters,
-            settled: Arc::new(Settled::default()),
-            store: self.store.queue(),
-        });
-        match self.config.kind {
-            SourceKind::Mqtt(config) => source::mqtt::run(config, intake, shutdown).await,
-            SourceKind::MqttListener(config) => {
-                source::mqtt_listener::run(config, intake, shutdown).await;
-            }
-            SourceKind::File(config) => source::file::run(config, intake, shutdown).await,
-            SourceKind::Syslog(config) => source::syslog::run(config, intake, shutdown).await,
-        }
-    }
-}
-
 /// Serves the control socket; an agent that cannot be asked collects and delivers all the same.
 async fn serve_control(path: PathBuf, overview: Rc<Overview>) {
     let mut failure = None;
@@ -407,7 +352,7 @@ async fn serve_control(path: PathBuf, overview: Rc<Overview>) {
                 )
             }),
         }
-        sleep(REOPEN_PAUSE).await;
+        sleep(source::REOPEN_PAUSE).await;
     }
 }
 
@@ -424,7 +369,7 @@ async fn serve_metrics(address: SocketAddr, overview: Rc<Overview>) {
                 )
             }),
         }
-        sleep(REOPEN_PAUSE).await;
+        sleep(source::REOPEN_PAUSE).await;
     }
 }
 
@@ -481,11 +426,6 @@ async fn stop_all<C>(running: Vec<(String, Running<C>)>, end_max: Duration) {
             component.task.abort();
         }
     }
-}
-
-fn compiled(transforms: &[pipeline::config::TransformConfig]) -> Transforms {
-    // The configuration was refused if one of them did not compile.
-    Transforms::compile(transforms).unwrap_or_default()
 }
 
 /// Tells systemd that all is well, as long as the store answers and this runtime turns.

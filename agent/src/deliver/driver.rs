@@ -2,6 +2,8 @@
 //!
 //! It holds one batch at a time. Encoding runs on a worker thread, requests on the runtime.
 
+mod bury;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,25 +12,21 @@ use std::time::Duration;
 use diskring::{Frame, Seq};
 use pipeline::batch::Batcher;
 use pipeline::config::DestinationKind;
-use pipeline::dead_letter::{self, Letter};
-use pipeline::delivery::{Action, DeadLetter, Delivery, Remainder};
-use pipeline::destination::{
-    Destination, EncodedBatch, FileError, RetryClass, Sender, SeqRange, Verdict,
-};
+use pipeline::dead_letter;
+use pipeline::delivery::{Action, Delivery, Remainder};
+use pipeline::destination::{Destination, EncodedBatch, RetryClass, Sender, SeqRange, Verdict};
 use pipeline::encode::Origin;
-use pipeline::record::Record;
-use pipeline::stored;
 use pipeline::tally::{BatchOutcome, DestinationTally};
-use pipeline::time::{Monotonic, WallClock};
+use pipeline::time::Monotonic;
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::task::spawn_blocking;
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{sleep_until, timeout};
 
 use super::build::{Builder, Built, Recipe, Sources};
 use super::credentials::Keys;
 use super::exchange::{exchange, request_bytes};
 use super::folder::BoundedFolder;
-use super::{DestinationParts, SETUP_PAUSE, Stop, told};
+use super::{DestinationParts, Stop, told};
 use crate::intake::Shutdown;
 use crate::store::DestinationIndex;
 use crate::transport::Transport;
@@ -321,73 +319,6 @@ impl<'a> Driver<'a> {
             self.batcher.handle_too_large(self.raw_bytes);
         }
         self.delivery.handle_verdict(self.now(), random(), verdict);
-        Ok(())
-    }
-
-    /// Keeps refused records in the dead letter folder.
-    async fn bury(&mut self, letter: &DeadLetter) -> Result<(), Stop> {
-        let mut lines = Vec::new();
-        let mut from = letter.range.first;
-        let sources = self.sources();
-        while from < letter.range.end {
-            let chunk = self.parts.store.read(self.index, from).await?;
-            if chunk.end <= from {
-                break;
-            }
-            from = chunk.end;
-            for (meta, payload) in sources.records(&chunk.frames, letter.range) {
-                let record = stored::decode(payload).unwrap_or_else(|error| {
-                    let mut kept = Record::new(WallClock::default(), payload.to_vec());
-                    kept.mark(error.to_string());
-                    kept
-                });
-                let letter = Letter {
-                    ring: self.parts.store.ring_id(),
-                    seq: meta.seq,
-                    source: meta.source,
-                    destination: &self.parts.name,
-                    record: &record,
-                    failed_at: self.parts.clock.wall(),
-                    attempts: letter.attempts,
-                    refusal: &letter.refusal,
-                };
-                letter.write_line(&mut lines);
-            }
-        }
-        let name = self
-            .dead_letters
-            .file_name(letter.range, dead_letter::EXTENSION);
-        tracing::warn!(
-            destination = self.parts.name,
-            reason = letter.refusal.reason,
-            file = name,
-            "records were refused and are kept as dead letters"
-        );
-        let counters = &self.parts.gauges.counters;
-        match self.dead_letters.write(name, Arc::new(lines)).await {
-            Ok(removed) => {
-                counters
-                    .dead_letters_removed
-                    .fetch_add(removed, Ordering::Relaxed);
-                self.delivery.handle_dead_lettered();
-            }
-            Err(error @ FileError::TooLarge { .. }) => {
-                // No waiting makes the folder larger: they are rejected and counted all the same.
-                let destination = &self.parts.name;
-                tracing::error!(
-                    destination,
-                    "dead letters are lost: {error}; raise destinations.{destination}.dead_letter.bytes_max"
-                );
-                self.delivery.handle_dead_lettered();
-            }
-            Err(error @ FileError::Io(_)) => {
-                // The records stay in the ring until the folder can take them.
-                let text = format!("dead letters cannot be kept: {error}");
-                tracing::error!(destination = self.parts.name, "{text}");
-                counters.set_error(Some(text));
-                sleep(SETUP_PAUSE).await;
-            }
-        }
         Ok(())
     }
 
