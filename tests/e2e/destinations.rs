@@ -125,27 +125,23 @@ fn a_good_answer_may_hold_rubbish() {
 
 #[test]
 fn retry_after_is_obeyed_in_seconds_and_as_a_date() {
-    let in_seconds = |_: &str| "2".to_owned();
-    let as_date = |now: &str| {
+    fn in_seconds() -> String {
+        "2".to_owned()
+    }
+    fn as_date() -> String {
         let later = run(
             "date",
-            &[
-                "-u",
-                "-d",
-                &format!("{now} 2 seconds"),
-                "+%a, %d %b %Y %H:%M:%S GMT",
-            ],
+            &["-u", "-d", "2 seconds", "+%a, %d %b %Y %H:%M:%S GMT"],
         );
         String::from_utf8(later.stdout).unwrap().trim().to_owned()
-    };
-    let ways: [&dyn Fn(&str) -> String; 2] = [&in_seconds, &as_date];
-    for way in ways {
+    }
+    for way in [in_seconds, as_date] as [fn() -> String; 2] {
         let receiver = Receiver::start_down();
         let fed = Fed::start(&receiver.destination("lake"));
         fed.feed(lines(1));
-        let mut first = Some(way("now"));
+        let mut first = Some(way);
         receiver.set_script(move |_| match first.take() {
-            Some(value) => Answer::Status(429, vec![("Retry-After", value)], String::new()),
+            Some(way) => Answer::Status(429, vec![("Retry-After", way())], String::new()),
             None => Answer::ok(),
         });
         receiver.set_down(false);
