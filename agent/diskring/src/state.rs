@@ -50,12 +50,21 @@ impl States {
     }
 
     pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) {
-        if self.get(key) == Some(value) {
-            return;
+        // A checkpoint moves with every line of a file: what is there already keeps its place.
+        if let Some(known) = self.map.get_mut(key) {
+            if known == value {
+                return;
+            }
+            self.bytes = self.bytes - known.len() + value.len();
+            known.clear();
+            known.extend_from_slice(value);
+        } else {
+            self.bytes += put_len(key, value);
+            self.map.insert(key.to_vec(), value.to_vec());
         }
-        self.bytes = self.len_with(key, value);
-        self.map.insert(key.to_vec(), value.to_vec());
-        self.dirty.insert(key.to_vec());
+        if !self.dirty.contains(key) {
+            self.dirty.insert(key.to_vec());
+        }
     }
 
     pub(crate) fn remove(&mut self, key: &[u8]) {

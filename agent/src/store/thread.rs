@@ -169,6 +169,7 @@ impl<S: Storage> Store<S> {
         let mut appended = from;
         let start = self.ring.next();
         let tag = batch.tag();
+        let states = batch.checkpoint_bytes_max();
         let mut full = false;
         for step in batch.steps(from) {
             match step {
@@ -181,7 +182,7 @@ impl<S: Storage> Store<S> {
                     report_put(&mut self.put_failed, removed, "checkpoint");
                 }
                 Step::Entry(payload) => {
-                    if !self.append(tag, &batch, payload)? {
+                    if !self.append(&batch, payload, states)? {
                         full = true;
                         break;
                     }
@@ -212,15 +213,14 @@ impl<S: Storage> Store<S> {
     /// Appends one entry; false when there is no room and the sources must wait.
     ///
     /// An entry and the checkpoint behind it become durable together: the room for both is taken
-    /// first, so that no segment ends between them.
+    /// first, so that no segment ends between them; `states` is what a checkpoint takes.
     fn append(
         &mut self,
-        tag: u16,
         batch: &IntakeBatch,
         payload: &[u8],
+        states: usize,
     ) -> Result<bool, StoreError> {
-        let at_ms = batch.received_at().as_millis();
-        let states = batch.checkpoint_bytes_max();
+        let (tag, at_ms) = (batch.tag(), batch.received_at().as_millis());
         loop {
             let reserved = match states {
                 0 => Ok(()),

@@ -88,7 +88,7 @@ pub struct FileKey {
 }
 
 /// Length of an encoded [`FileKey`].
-const KEY_BYTES: usize = 27;
+pub const KEY_BYTES: usize = 27;
 
 /// What the first byte of an encoded key says: the layout of the rest.
 const KEY_VERSION: u8 = 1;

@@ -8,6 +8,6 @@ mod fingerprint;
 mod lines;
 mod scan;
 
-pub use fingerprint::{FINGERPRINT_BYTES, FileId, FileKey, Fingerprint};
+pub use fingerprint::{FINGERPRINT_BYTES, FileId, FileKey, Fingerprint, KEY_BYTES};
 pub use lines::{LineCursor, Lines, Piece, trim_line_end};
 pub use scan::{Found, Known, Seen, decide, originals};

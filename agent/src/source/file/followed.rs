@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use pipeline::record::Fields;
 use pipeline::tail::{
-    FINGERPRINT_BYTES, FileKey, Fingerprint, Known, LineCursor, Piece, trim_line_end,
+    FINGERPRINT_BYTES, FileKey, Fingerprint, KEY_BYTES, Known, LineCursor, Piece, trim_line_end,
 };
 use pipeline::time::Monotonic;
 
@@ -179,6 +179,7 @@ impl Followed {
         let chunk = buffer.get(..len).unwrap_or_default();
         let full = len == buffer.len();
         let mut handed = Handed {
+            encoded: self.key.encode(),
             key: &mut self.key,
             fields: &self.fields,
             file,
@@ -227,6 +228,7 @@ impl Followed {
         let mut cursor = self.cursor;
         if let Some(piece) = cursor.handle_end(cursor.read_from().saturating_add(len)) {
             let mut handed = Handed {
+                encoded: self.key.encode(),
                 key: &mut self.key,
                 fields: &self.fields,
                 file,
@@ -253,6 +255,8 @@ impl Followed {
 /// What is needed to hand a line on while the cursor is in use.
 struct Handed<'a> {
     key: &'a mut FileKey,
+    /// The key as the ring knows it.
+    encoded: [u8; KEY_BYTES],
     fields: &'a Fields,
     file: &'a File,
     line_bytes_max: usize,
@@ -309,13 +313,15 @@ impl Handed<'_> {
     }
 
     fn checkpoint(&mut self, fingerprint: Fingerprint, offset: u64) {
-        let old = *self.key;
-        self.key.fingerprint = fingerprint;
-        (self.out)(Out::Checkpoint(&self.key.encode(), offset));
-        // The new one first: between the two the ring has both, and the longer one counts.
-        if old != *self.key {
-            (self.out)(Out::Forget(&old.encode()));
+        if fingerprint == self.key.fingerprint {
+            (self.out)(Out::Checkpoint(&self.encoded, offset));
+            return;
         }
+        self.key.fingerprint = fingerprint;
+        let old = std::mem::replace(&mut self.encoded, self.key.encode());
+        // The new one first: between the two the ring has both, and the longer one counts.
+        (self.out)(Out::Checkpoint(&self.encoded, offset));
+        (self.out)(Out::Forget(&old));
     }
 }
 
