@@ -83,6 +83,11 @@ impl Batcher {
         Some(self.opened_at?.after(self.age_max))
     }
 
+    /// The bytes before compression at which it is complete.
+    pub const fn bytes_max(&self) -> u64 {
+        self.bytes_max
+    }
+
     /// Bytes before compression so far.
     pub const fn bytes(&self) -> u64 {
         self.bytes

@@ -19,6 +19,12 @@ use pipeline::transform::{Outcome, Transforms};
 use crate::intake::SourceTag;
 use crate::store::SourceNames;
 
+/// A batch that may become larger than this grows into it.
+const RESERVE_MAX: usize = 1 << 20;
+
+/// A batch passes its limit by one record's metadata and what ends it.
+const RESERVE_MORE: usize = 4096;
+
 /// What every batch of a destination is made with.
 #[derive(Debug)]
 pub(super) struct Recipe {
@@ -163,9 +169,12 @@ impl Builder {
                 recipe.config.batch.count_max,
                 first,
             ))),
-            Destination::Http(_) | Destination::Directory(_) => Body::Whole(Box::new(
-                BatchEncoder::new(recipe.encoding(), &recipe.origin),
-            )),
+            Destination::Http(_) | Destination::Directory(_) => {
+                let mut encoder = BatchEncoder::new(recipe.encoding(), &recipe.origin);
+                let bytes = usize::try_from(batcher.bytes_max()).unwrap_or(usize::MAX);
+                encoder.reserve(bytes.min(RESERVE_MAX).saturating_add(RESERVE_MORE));
+                Body::Whole(Box::new(encoder))
+            }
         };
         Self {
             recipe: Arc::clone(recipe),

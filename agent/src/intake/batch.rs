@@ -16,6 +16,9 @@ use crate::telemetry::{SourceCount, SourceCounters};
 /// Room in an entry for what is not payload; a record that needs more is cut.
 pub(crate) const FIELD_BYTES_MAX: usize = 4096;
 
+/// What a stored line takes, by and large.
+const RECORD_BYTES: usize = 256;
+
 /// What a checkpoint takes in the ring besides its key: the offset, lengths, the source's number.
 const CHECKPOINT_BYTES: usize = 32;
 
@@ -73,6 +76,15 @@ impl IntakeBatch {
             counts: Counts::default(),
             room: None,
         }
+    }
+
+    /// Takes the room for so many bytes at once: what grows bit by bit, or on many threads, leaves
+    /// holes in the heap.
+    pub(crate) fn reserve(&mut self, bytes: usize) {
+        self.bytes.reserve_exact(bytes);
+        let records = bytes / RECORD_BYTES;
+        self.ends.reserve_exact(records);
+        self.checkpoints.reserve_exact(records);
     }
 
     /// Adds a record. It runs through the source's transforms; a filtered one is counted and its
@@ -239,9 +251,9 @@ impl IntakeBatch {
         self.bytes.len() - start <= self.record_bytes_max + FIELD_BYTES_MAX
     }
 
-    /// Its size for the queue's bound, at least one and at most all of it.
-    pub(super) fn len_kib(&self) -> u32 {
-        u32::try_from(self.bytes.len() / 1024)
+    /// What it holds, for the queue's bound: at least one and at most all of it.
+    pub(super) fn held_kib(&self) -> u32 {
+        u32::try_from(self.bytes.capacity() / 1024)
             .unwrap_or(u32::MAX)
             .clamp(1, WAITING_KIB_MAX)
     }

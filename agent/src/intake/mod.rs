@@ -24,7 +24,7 @@ pub(crate) use batch::{FIELD_BYTES_MAX, IntakeBatch, Step};
 pub(crate) const WAITING_BATCHES_MAX: usize = 64;
 
 /// How many KiB they may hold; a larger batch waits until it is alone.
-pub(crate) const WAITING_KIB_MAX: u32 = 2048;
+pub(crate) const WAITING_KIB_MAX: u32 = 1024;
 
 /// Becomes true once, when everything is to end.
 pub(crate) type Shutdown = tokio::sync::watch::Receiver<bool>;
@@ -155,7 +155,7 @@ impl Intake {
             return Ok(());
         }
         let room = Arc::clone(&self.store.room);
-        let permit = room.acquire_many_owned(batch.len_kib()).await;
+        let permit = room.acquire_many_owned(batch.held_kib()).await;
         batch.room = Some(permit.map_err(|_| Closed)?);
         self.store.batches.send(batch).await.map_err(|_| Closed)
     }
@@ -170,7 +170,7 @@ impl Intake {
             return Ok(());
         }
         let room = Arc::clone(&self.store.room);
-        let Ok(permit) = room.try_acquire_many_owned(batch.len_kib()) else {
+        let Ok(permit) = room.try_acquire_many_owned(batch.held_kib()) else {
             return Err(Refused(batch));
         };
         batch.room = Some(permit);

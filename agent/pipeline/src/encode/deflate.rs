@@ -12,6 +12,9 @@ const LEVEL: u8 = 2;
 
 const WINDOW_BITS: u8 = 15;
 
+/// So much smaller logs become, at least.
+const RATIO: usize = 4;
+
 /// Method deflate, no flags, no time, no extra flags, unknown system.
 const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 
@@ -53,6 +56,10 @@ impl Gzip {
         Self(Deflate::new(GZIP_HEADER.to_vec()))
     }
 
+    pub(super) fn reserve(&mut self, raw_bytes: usize) {
+        self.0.reserve(raw_bytes);
+    }
+
     pub(super) fn write(&mut self, data: &[u8]) {
         self.0.write(data);
     }
@@ -69,6 +76,10 @@ impl Zip {
     pub(super) fn new() -> Self {
         // The header is written at the end, when sizes and name are known.
         Self(Deflate::new(vec![0; ZIP_LOCAL_BYTES + ZIP_NAME_BYTES]))
+    }
+
+    pub(super) fn reserve(&mut self, raw_bytes: usize) {
+        self.0.reserve(raw_bytes);
     }
 
     pub(super) fn write(&mut self, data: &[u8]) {
@@ -130,6 +141,10 @@ impl Deflate {
             crc: crc32fast::Hasher::new(),
             raw_bytes: 0,
         }
+    }
+
+    fn reserve(&mut self, raw_bytes: usize) {
+        self.out.reserve_exact(raw_bytes / RATIO);
     }
 
     fn write(&mut self, data: &[u8]) {

@@ -205,6 +205,17 @@ impl BatchEncoder {
         }
     }
 
+    /// Takes the room for so many bytes before compression at once: what grows bit by bit, or on
+    /// many threads, leaves holes in the heap.
+    pub fn reserve(&mut self, raw_bytes: usize) {
+        match &mut self.stream {
+            Stream::Plain(body) => body.reserve_exact(raw_bytes),
+            Stream::Gzip(gzip) => gzip.reserve(raw_bytes),
+            Stream::Zip(zip) => zip.reserve(raw_bytes),
+            Stream::Snappy(snappy) => snappy.reserve(raw_bytes),
+        }
+    }
+
     /// Adds a record.
     pub fn push(&mut self, entry: EntryMeta<'_>, record: &StoredRef<'_>) {
         if self.encoding.format == Format::JsonArray {

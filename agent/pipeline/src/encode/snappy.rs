@@ -43,6 +43,11 @@ impl Snappy {
         }
     }
 
+    /// Lines are half as long, or less.
+    pub(super) fn reserve(&mut self, raw_bytes: usize) {
+        self.out.reserve_exact(raw_bytes / 2);
+    }
+
     pub(super) fn write(&mut self, mut data: &[u8]) {
         while !data.is_empty() {
             let space = BLOCK_BYTES.saturating_sub(self.block.len());

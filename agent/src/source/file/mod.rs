@@ -18,11 +18,16 @@ use pipeline::config::FileConfig;
 use pipeline::record::Fields;
 
 use crate::intake::{Intake, IntakeBatch, Shutdown};
+use followed::CHUNK_BYTES;
 use follower::Follower;
 use watch::Watch;
 
 /// A batch is handed over when it is this large.
-const BATCH_BYTES: usize = 64 * 1024;
+const BATCH_BYTES: usize = 128 * 1024;
+
+/// What such a batch takes: the last chunk may come when it is nearly full, and a line is stored
+/// with the name of its file.
+const BATCH_ROOM: usize = BATCH_BYTES + CHUNK_BYTES;
 
 /// After something was heard, so long is waited for more of it: a writer of single lines would
 /// otherwise wake us for each.
@@ -79,8 +84,9 @@ pub(crate) async fn run(config: FileConfig, intake: Intake, mut shutdown: Shutdo
 
 /// Fills a batch on a thread that may block. `None` when the runtime is ending.
 async fn work(mut follower: Follower, intake: Intake) -> Option<(Follower, IntakeBatch, bool)> {
+    let mut batch = intake.batch();
+    batch.reserve(BATCH_ROOM);
     let filled = tokio::task::spawn_blocking(move || {
-        let mut batch = intake.batch();
         let at = intake.clock().wall();
         let mut more = true;
         while more && batch.len_bytes() < BATCH_BYTES {
