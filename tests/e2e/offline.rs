@@ -161,11 +161,10 @@ fn a_full_ring_that_blocks_makes_the_device_wait() {
         writeln!(text, "{}", line(number)).unwrap();
     }
     append(&folder.join("input.log"), text);
-    let mut stored = 0;
     wait_until("a ring that takes no more", || {
-        let before = std::mem::replace(&mut stored, agent.count("sources", "app", "stored"));
-        (stored > 0 && stored == before).then_some(())
+        (agent.status()["buffer"]["blocked"] == true).then_some(())
     });
+    let stored = agent.count("sources", "app", "stored");
     assert!(stored < 40_000, "the ring was large enough");
     receiver.set_down(false);
     let mut device = Publisher::new(port, "device");
