@@ -29,4 +29,6 @@ mod offline;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
+mod service;
+#[cfg(test)]
 mod syslog;
