@@ -9,6 +9,7 @@
     reason = "a test may fail by panic, and prints its seed"
 )]
 
+mod ring_beyond;
 mod ring_contents;
 mod ring_crash;
 mod ring_model;
@@ -16,3 +17,4 @@ mod ring_mutants;
 mod ring_operation;
 mod ring_rot;
 mod ring_space;
+mod ring_untrue;

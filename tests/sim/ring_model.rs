@@ -25,6 +25,7 @@ pub(crate) struct World {
     durable: Contents,
     steps: Vec<Step>,
     evicted: u64,
+    has_large_sectors: bool,
     cursors: [Cursor; 2],
     pub(crate) coverage: Coverage,
 }
@@ -37,11 +38,8 @@ pub(crate) fn run(seed: u64, mutant: Mutant) -> Result<Coverage, String> {
     for _ in 0..operations {
         let operation = Operation::random(&temper, &mut world.rng);
         if std::env::var("SIM_TRACE").is_ok() {
-            eprintln!(
-                "{operation:?} {:?} pending {:?}",
-                world.ring().stats(),
-                world.steps.len()
-            );
+            let (stats, steps) = (world.ring().stats(), world.steps.len());
+            eprintln!("{operation:?} {stats:?} pending {steps}");
         }
         world
             .step(operation)
@@ -49,14 +47,14 @@ pub(crate) fn run(seed: u64, mutant: Mutant) -> Result<Coverage, String> {
     }
     world.step(Operation::Cut { fuel: 0 })?;
     world.coverage.histories = 1;
-    world.coverage.torn_sectors = world.disk.disk().stats().torn_sectors;
+    world.coverage.disks[usize::from(world.has_large_sectors)] = world.disk.disk().stats();
     Ok(world.coverage)
 }
 
 impl World {
     pub(crate) fn new(seed: u64, mutant: Mutant) -> Result<Self, String> {
         let mut rng = Rng::new(seed);
-        let segment_pages = 8 + rng.below(3);
+        let segment_pages = 10 + rng.below(3);
         let segments = 4 + rng.below(2);
         let sector_bytes = if rng.one_in(2) { 512 } else { PAGE };
         let capacity = (2 + segments * segment_pages) * PAGE;
@@ -84,6 +82,7 @@ impl World {
             durable: Contents::default(),
             steps: Vec::new(),
             evicted: 0,
+            has_large_sectors: sector_bytes == PAGE,
             cursors,
             coverage: Coverage::default(),
         })

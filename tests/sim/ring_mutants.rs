@@ -4,14 +4,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use diskring::Mutant;
 
+use crate::ring_beyond::Fault;
 use crate::ring_model::run;
+use crate::ring_untrue;
 
 const SEEDS: u64 = 20_000;
 
 /// The first seed whose history the mutant does not survive.
-fn killed_by(mutant: Mutant) -> Option<(u64, String)> {
+fn killed_by<T>(history: impl Fn(u64) -> Result<T, String>) -> Option<(u64, String)> {
     (0..SEEDS).find_map(|seed| {
-        let outcome = catch_unwind(AssertUnwindSafe(|| run(seed, mutant)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| history(seed)));
         match outcome {
             Ok(Ok(_)) => None,
             Ok(Err(text)) => Some((seed, text)),
@@ -21,7 +23,18 @@ fn killed_by(mutant: Mutant) -> Option<(u64, String)> {
 }
 
 fn check(mutant: Mutant) {
-    let (seed, text) = killed_by(mutant).expect("a history that notices the missing safeguard");
+    report(mutant, killed_by(|seed| run(seed, mutant)));
+}
+
+fn check_beyond(mutant: Mutant, fault: Fault) {
+    report(
+        mutant,
+        killed_by(|seed| ring_untrue::run(seed, fault, mutant)),
+    );
+}
+
+fn report(mutant: Mutant, killed: Option<(u64, String)>) {
+    let (seed, text) = killed.expect("a history that notices the missing safeguard");
     eprintln!("{mutant:?} is killed by seed {seed}: {text}");
 }
 
@@ -73,4 +86,24 @@ fn states_apart_from_their_entries_are_noticed() {
 #[test]
 fn durable_pages_written_in_place_are_noticed() {
     check(Mutant::RewriteInPlace);
+}
+
+#[test]
+fn an_end_overwritten_after_a_lost_sync_is_noticed() {
+    check_beyond(Mutant::TwoSlots, Fault::LostSync);
+}
+
+#[test]
+fn pages_that_are_not_made_good_are_noticed() {
+    check_beyond(Mutant::NoRepair, Fault::LostSync);
+}
+
+#[test]
+fn a_segment_filled_to_the_last_byte_is_noticed() {
+    check(Mutant::NoReserve);
+}
+
+#[test]
+fn entries_not_counted_by_recovery_are_noticed() {
+    check(Mutant::NoCounts);
 }

@@ -1,6 +1,6 @@
 //! What can happen to a ring, drawn from a seed, and the tally of what did.
 
-use diskring::sim::Rng;
+use diskring::sim::{DiskStats, Rng};
 
 /// The names of the states that histories put.
 pub(crate) const KEYS: [&[u8]; 8] = [
@@ -13,7 +13,8 @@ pub(crate) struct Coverage {
     pub(crate) histories: u64,
     pub(crate) cuts: u64,
     pub(crate) cuts_in_recovery: u64,
-    pub(crate) torn_sectors: u64,
+    /// On disks with sectors of 512 bytes, and of 4,096.
+    pub(crate) disks: [DiskStats; 2],
     pub(crate) newest_taken: u64,
     pub(crate) older_taken: u64,
     pub(crate) partial_prefixes: u64,
@@ -31,7 +32,9 @@ impl Coverage {
         self.histories += other.histories;
         self.cuts += other.cuts;
         self.cuts_in_recovery += other.cuts_in_recovery;
-        self.torn_sectors += other.torn_sectors;
+        for (disk, other) in self.disks.iter_mut().zip(&other.disks) {
+            disk.add(other);
+        }
         self.newest_taken += other.newest_taken;
         self.older_taken += other.older_taken;
         self.partial_prefixes += other.partial_prefixes;

@@ -6,7 +6,7 @@ use diskring::sim::{Rng, SimDisk};
 use diskring::{Compression, Mutant, OpenError, Options, Read, Ring, RingId, Seq, Unrecovered};
 
 const PAGE: usize = 4096;
-const SEGMENT_PAGES: usize = 8;
+const SEGMENT_PAGES: usize = 10;
 
 type Entries = BTreeMap<u64, Vec<u8>>;
 
@@ -94,8 +94,8 @@ fn read_all(disk: SimDisk, options: &Options) -> Found {
     found
 }
 
-fn check_flips(compression: Compression, stride: usize) {
-    let options = options(compression, Mutant::None);
+fn check_flips(compression: Compression, stride: usize, mutant: Mutant) {
+    let options = options(compression, mutant);
     let mut disk = filled(1, &options);
     let whole = read_all(disk.clone(), &options);
     assert!(whole.lost.is_empty());
@@ -126,8 +126,16 @@ fn check_flips(compression: Compression, stride: usize) {
 
 #[test]
 fn a_flipped_bit_costs_its_frame() {
-    check_flips(Compression::None, 61);
-    check_flips(Compression::Snappy, 61);
+    check_flips(Compression::None, 61, Mutant::None);
+    check_flips(Compression::Snappy, 61, Mutant::None);
+}
+
+#[test]
+fn reading_that_stops_at_rot_is_noticed() {
+    let checked = std::panic::catch_unwind(|| {
+        check_flips(Compression::None, 61, Mutant::NoResync);
+    });
+    assert!(checked.is_err());
 }
 
 #[test]
@@ -164,8 +172,8 @@ fn states_survive_a_rotten_snapshot() {
     let mut disk = filled(3, &options);
     let whole = read_all(disk.clone(), &options);
     for segment in 0..4 {
-        // Behind the header in the segment's second page.
-        disk.flip((1 + segment * SEGMENT_PAGES + 1) * PAGE + 150, 1);
+        // Behind the header in the segment's third page.
+        disk.flip((1 + segment * SEGMENT_PAGES + 2) * PAGE + 150, 1);
     }
     let found = read_all(disk, &options);
     assert_eq!(found.states, whole.states);
@@ -184,7 +192,7 @@ fn embedded(mutant: Mutant) -> Found {
     // More, so that the page in which the frame ends is written at home.
     foreign.append(1, 0, &[0; 3000]).unwrap();
     let foreign = foreign.close().unwrap();
-    let data = 3 * PAGE;
+    let data = 4 * PAGE;
     let image = &foreign.bytes()[data + 26..data + 7000];
     let mut ring = Ring::create(empty(4), RingId(8), &options).unwrap();
     // A single entry begins right behind its frame's header of 16 bytes.

@@ -2,15 +2,18 @@
 //!
 //! ```text
 //! superblock | segment 0 | segment 1 | ... | segment N-1 | (rest) | superblock copy
-//! segment: slot 0 | header and snapshot, padded to a page | frames ... | slot 1
+//! segment: two slots | header and snapshot, padded to a page | frames ... | two slots
 //! ```
 //!
-//! Segment number `n`, which only grows, lies at place `n % N`. The slots are the first and the
-//! last page of their segment: far apart, because a flash translation layer loses whole blocks.
+//! Segment number `n`, which only grows, lies at place `n % N`. The slots are the first two and the
+//! last two pages of their segment, written by turns at either end: a slot being written is far
+//! from the one that counts, because a flash translation layer loses whole blocks, and the end
+//! that counts is overwritten only three syncs later, because some disks report a sync as done
+//! that was not.
 
 use crate::OpenError;
 use crate::bytes::to_usize;
-use crate::layout::{FRAME_HEADER_LEN, HEADER_ROOM, PAGE, SLOT_ROOM};
+use crate::layout::{FRAME_HEADER_LEN, HEADER_OFFSET, HEADER_ROOM, PAGE, SLOT_ROOM};
 use crate::mutant::Mutant;
 use crate::state::COUNTS_BYTES_MAX;
 
@@ -28,7 +31,7 @@ const SEGMENTS_MAX: u64 = 4096;
 /// Small rings get this many segments rather than larger ones.
 const SEGMENTS_SMALL: u64 = 16;
 const SEGMENT_PAGES_MIN: u64 = 8;
-/// In small rings a segment has at least this many pages, of which three are overhead.
+/// In small rings a segment has at least this many pages, of which five are overhead.
 const SEGMENT_PAGES_SMALL: u64 = 31;
 const SEGMENT_PAGES: u64 = 256;
 const SEGMENT_PAGES_MAX: u64 = 1 << 16;
@@ -145,14 +148,16 @@ impl Geometry {
 
     /// The end of the frames within a segment.
     pub(crate) const fn stream_end(&self) -> u32 {
-        self.segment_bytes - PAGE
+        self.segment_bytes - 2 * PAGE
     }
 
     /// Where a slot lies within a segment.
     pub(crate) const fn slot_offset(&self, slot: Slot) -> u32 {
         match slot {
-            Slot::First => 0,
-            Slot::Last => self.segment_bytes - PAGE,
+            Slot::Front => 0,
+            Slot::Back => self.segment_bytes - PAGE,
+            Slot::SecondFront => PAGE,
+            Slot::SecondBack => self.segment_bytes - 2 * PAGE,
         }
     }
 
@@ -165,27 +170,35 @@ impl Geometry {
     pub(crate) fn entry_bytes_max(&self) -> usize {
         let states = self.state_bytes_max();
         let opening = to_usize(HEADER_ROOM + FRAME_HEADER_LEN + PAGE) + states + COUNTS_BYTES_MAX;
-        let around = to_usize(2 * PAGE + FRAME_HEADER_LEN) + opening + reserve(states) + 8;
+        let around =
+            to_usize(HEADER_OFFSET + 2 * PAGE + FRAME_HEADER_LEN) + opening + reserve(states) + 8;
         to_usize(self.segment_bytes)
             .saturating_sub(around)
             .min(ENTRY_BYTES_LIMIT)
     }
 }
 
-/// Which of a segment's two tail slots.
+/// Which of a segment's four tail slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Slot {
-    First,
-    Last,
+    Front,
+    Back,
+    SecondFront,
+    SecondBack,
 }
 
 impl Slot {
-    pub(crate) const BOTH: [Self; 2] = [Self::First, Self::Last];
+    /// In the order in which they are written, again and again.
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Front, Self::Back, Self::SecondFront, Self::SecondBack];
 
-    pub(crate) const fn other(self) -> Self {
+    /// The slot that is written after this one.
+    pub(crate) const fn next(self) -> Self {
         match self {
-            Self::First => Self::Last,
-            Self::Last => Self::First,
+            Self::Front => Self::Back,
+            Self::Back => Self::SecondFront,
+            Self::SecondFront => Self::SecondBack,
+            Self::SecondBack => Self::Front,
         }
     }
 }

@@ -9,6 +9,8 @@ use crate::{OpenError, RingId, Seq};
 
 /// The unit of writing: no page with durable frames is written again before its segment is reused.
 pub(crate) const PAGE: u32 = 4096;
+/// Where a segment's header stands, behind two of its slots.
+pub(crate) const HEADER_OFFSET: u32 = 2 * PAGE;
 /// Room for a segment's header, which the snapshot follows.
 pub(crate) const HEADER_ROOM: u32 = 128;
 /// Room for a slot's header, which the image of the partial page follows.
@@ -138,7 +140,7 @@ impl SegmentHeader {
             previous_end: bytes.u32()?,
             data_start: bytes.u32()?,
         };
-        let stream = PAGE..=geometry.stream_end();
+        let stream = HEADER_OFFSET..=geometry.stream_end();
         let sound = sound
             && bytes.u32()? == crc32c::crc32c(body)
             && header.data_start.is_multiple_of(PAGE)

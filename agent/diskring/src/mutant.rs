@@ -34,6 +34,16 @@ pub enum Mutant {
     StateApart,
     /// The partial page is written at home as well, over durable frames.
     RewriteInPlace,
+    /// The tail is written in two slots by turns instead of four.
+    TwoSlots,
+    /// Pages are not made good from the images of earlier slots.
+    NoRepair,
+    /// Entries leave no room for their group's states and an eviction.
+    NoReserve,
+    /// Recovery does not count the entries of the newest segment.
+    NoCounts,
+    /// Readers give up at a bad frame instead of searching for the next.
+    NoResync,
 }
 
 impl Mutant {

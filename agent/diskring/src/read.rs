@@ -159,6 +159,9 @@ impl<S: Storage> Span<'_, S> {
         offset: u32,
         expected: Seq,
     ) -> Result<Option<(u32, Seq)>, StorageError> {
+        if self.format.mutant.is(Mutant::NoResync) {
+            return Ok(None);
+        }
         for candidate in offset + 1..self.limit {
             if let Some((_, seq)) = self.frame_at(buffer, candidate, expected)? {
                 return Ok(Some((candidate, seq)));

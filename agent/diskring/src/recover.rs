@@ -1,9 +1,9 @@
 //! Finding the end of the log after a cut, a crash or an orderly end: always the same way.
 //!
-//! The header of every segment is read, and of the newest segment its two tail slots and frames.
-//! The newer slot counts only when its whole group is there: each frame valid, of the slot's own
-//! generation and with the seqs going on. Otherwise the older slot counts, which was durable
-//! before the newer was begun. What was taken is then written into the other slot with a raised
+//! The header of every segment is read, and of the newest segment its tail slots and frames. The
+//! newest slot counts only when its whole group is there: each frame valid, of the slot's own
+//! generation and with the seqs going on. Otherwise the slot before counts, which was durable
+//! before the newest was begun. What was taken is then written into the next slot with a raised
 //! generation and synced; only after that is the ring open. A cut in there changes nothing.
 
 mod replay;
@@ -25,6 +25,8 @@ use crate::{OpenError, Options, RING_BYTES_MIN, Ring, RingId, Seq, Storage};
 pub struct Unrecovered<S> {
     storage: S,
     superblock: Superblock,
+    /// Whether its place, and that of its copy, have it.
+    is_whole: [bool; 2],
 }
 
 /// What recovery found.
@@ -45,6 +47,8 @@ pub struct Recovery {
     pub truncated: u64,
     /// Frames of the newest segment that rotted; states in them are those from before.
     pub frames_lost: u32,
+    /// Pages that were made good from their images.
+    pub pages_repaired: u32,
 }
 
 impl<S: Storage> Unrecovered<S> {
@@ -64,7 +68,11 @@ impl<S: Storage> Unrecovered<S> {
         let mut page = vec![0; to_usize(PAGE)];
         let mut is_zero = false;
         let mut failure = None;
-        for offset in [0, (pages - 1) * u64::from(PAGE)] {
+        let mut found = [None; 2];
+        for (offset, found) in [0, (pages - 1) * u64::from(PAGE)]
+            .into_iter()
+            .zip(&mut found)
+        {
             if let Err(error) = storage.read_at(offset, &mut page) {
                 failure = Some(error);
                 continue;
@@ -75,12 +83,17 @@ impl<S: Storage> Unrecovered<S> {
                 if needed > capacity {
                     return Err(OpenError::Geometry { capacity, needed });
                 }
-                return Ok(Self {
-                    storage,
-                    superblock,
-                });
+                *found = Some(superblock);
             }
             is_zero |= offset == 0 && page.iter().all(|byte| *byte == 0);
+        }
+        let [first, copy] = found;
+        if let Some(superblock) = first.or(copy) {
+            return Ok(Self {
+                storage,
+                superblock,
+                is_whole: found.map(|found| found == Some(superblock)),
+            });
         }
         match failure {
             Some(error) => Err(error.into()),
@@ -103,12 +116,25 @@ impl<S: Storage> Unrecovered<S> {
             geometry: self.superblock.geometry,
             mutant: options.mutant(),
         };
-        let survey = Survey::new(&self.storage, &format)?;
+        let copies = [0, format.geometry.copy_offset()]
+            .into_iter()
+            .zip(self.is_whole);
+        for (offset, _) in copies.filter(|(_, is_whole)| !is_whole) {
+            self.storage.write_at(offset, &self.superblock.encode())?;
+        }
+        let mut survey = Survey::new(&self.storage, &format)?;
         let Some(found) = survey.newest()? else {
             return Err(OpenError::Damaged {
                 what: "no segment is valid",
             });
         };
+        let repairs = survey.repairs(&found)?;
+        if !repairs.is_empty() && !format.mutant.is(Mutant::NoRepair) {
+            for repair in &repairs {
+                self.storage.write_at(repair.at, &repair.page)?;
+            }
+            survey = Survey::new(&self.storage, &format)?;
+        }
         let replayed = survey.replay(&found)?;
         let segments = survey.chain(&found, replayed.states.log_start());
         let unreadable = segments.iter().filter(|segment| !segment.is_readable);
@@ -124,16 +150,7 @@ impl<S: Storage> Unrecovered<S> {
         };
         let mut writer = Writer::resume(format, Encoder::new(options.compression), resume);
         writer.commit(&mut self.storage, false)?;
-        let recovery = Recovery {
-            generation,
-            first: segments.front().map_or(Seq::ZERO, |segment| segment.first),
-            end: writer.next(),
-            segments: u32::try_from(segments.len()).unwrap_or(u32::MAX),
-            segments_unreadable: unreadable,
-            truncated: found.truncated,
-            frames_lost: replayed.frames_lost,
-        };
-        let ring = Ring::from_parts(Parts {
+        let mut ring = Ring::from_parts(Parts {
             storage: self.storage,
             format,
             segments,
@@ -141,6 +158,17 @@ impl<S: Storage> Unrecovered<S> {
             states: replayed.states,
             opening_counts: replayed.opening_counts,
         });
+        ring.keep_room();
+        let recovery = Recovery {
+            generation,
+            first: ring.first(),
+            end: ring.next(),
+            segments: ring.stats().segments_used,
+            segments_unreadable: unreadable,
+            truncated: found.truncated,
+            frames_lost: replayed.frames_lost,
+            pages_repaired: u32::try_from(repairs.len()).unwrap_or(u32::MAX),
+        };
         Ok((ring, recovery))
     }
 }

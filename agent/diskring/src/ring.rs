@@ -7,8 +7,10 @@
 
 mod counts;
 mod reading;
+mod stats;
 
 pub(crate) use reading::read_snapshot;
+pub use stats::Stats;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -47,31 +49,6 @@ pub struct Oldest {
     pub end: Seq,
     /// How many of these entries each tag has; they sum to less where a count could not be read.
     pub counts: Vec<(u16, u64)>,
-}
-
-/// Figures of an open ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stats {
-    /// Bytes of the whole ring, its own overhead included.
-    pub capacity_bytes: u64,
-    /// Bytes of the segments in use.
-    pub used_bytes: u64,
-    /// How many segments there are.
-    pub segments: u32,
-    /// How many segments are in use.
-    pub segments_used: u32,
-    /// Bytes of a segment.
-    pub segment_bytes: u32,
-    /// How many times this ring was recovered, and once more.
-    pub generation: u64,
-    /// Bytes written since the ring was opened.
-    pub written_bytes: u64,
-    /// Syncs since the ring was opened.
-    pub syncs: u64,
-    /// Bytes that all states together occupy.
-    pub state_bytes: usize,
-    /// Bytes that all states together may occupy.
-    pub state_bytes_max: usize,
 }
 
 /// What is kept in memory of a segment.
@@ -130,6 +107,8 @@ impl<S: Storage> Ring<S> {
         let encoder = crate::frame::Encoder::new(options.compression);
         let mut states = States::default();
         let mut writer = Writer::create(format, encoder, &mut states);
+        // Twice, or a single flipped bit could cost the only segment.
+        writer.commit(&mut storage, false)?;
         writer.commit(&mut storage, false)?;
         // The first superblock is written last, and stays zero until the copy is durable: a ring
         // exists from the moment its copy does, and an unfinished one is not taken for a damaged.
@@ -160,6 +139,22 @@ impl<S: Storage> Ring<S> {
             opening_counts: parts.opening_counts,
             last_ms,
             poisoned: None,
+        }
+    }
+
+    /// Gives up the oldest segment where nothing else can make room: the eviction that filled the
+    /// newest one has rotted.
+    pub(crate) fn keep_room(&mut self) {
+        let len = self.states.len_max();
+        if self.has_free_segment() || self.writer.fits(0, evict_reserve(len)) {
+            return;
+        }
+        self.segments.pop_front();
+        if let Some(first) = self.segments.front() {
+            self.states.set_log_start(LogStart {
+                number: first.number,
+                first: first.first,
+            });
         }
     }
 
@@ -198,25 +193,6 @@ impl<S: Storage> Ring<S> {
     /// Whether anything waits for a sync: entries, states, or a segment just begun.
     pub fn is_pending(&self) -> bool {
         self.writer.is_unsynced() || self.states.is_dirty()
-    }
-
-    /// Figures for status and metrics.
-    pub fn stats(&self) -> Stats {
-        let geometry = &self.format.geometry;
-        let used = u64::try_from(self.segments.len()).unwrap_or(u64::MAX);
-        let closed = used.saturating_sub(1) * u64::from(geometry.segment_bytes);
-        Stats {
-            capacity_bytes: geometry.capacity,
-            used_bytes: closed + u64::from(self.writer.end()),
-            segments: geometry.segments,
-            segments_used: u32::try_from(used).unwrap_or(u32::MAX),
-            segment_bytes: geometry.segment_bytes,
-            generation: self.writer.generation(),
-            written_bytes: self.writer.written_bytes(),
-            syncs: self.writer.syncs(),
-            state_bytes: self.states.len_max(),
-            state_bytes_max: geometry.state_bytes_max(),
-        }
     }
 
     /// Takes an entry; it is durable after the next [`Ring::sync`].
@@ -374,7 +350,11 @@ impl<S: Storage> Ring<S> {
     }
 
     fn make_room(&mut self, len: usize, at_ms: i64) -> Result<(), AppendError> {
-        let reserve = reserve(self.states.len_max());
+        let reserve = if self.format.mutant.is(Mutant::NoReserve) {
+            0
+        } else {
+            reserve(self.states.len_max())
+        };
         if self.writer.fits(len, reserve) {
             return Ok(());
         }

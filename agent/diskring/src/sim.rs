@@ -2,57 +2,29 @@
 //!
 //! The fault model: at a cut, every sector written since the last completed sync independently
 //! holds its old bytes, its new bytes, zeros, garbage, or a part of each. The power may also fail
-//! at any one write or sync. Everything follows from the seed.
+//! at any one write or sync. Beyond that a sync may be reported as done that was not, bytes may
+//! rot or refuse to be read, and a whole erase block may fall back to what it held before.
+//! Everything follows from the seed.
+
+mod page_rule;
+mod rng;
+
+pub use rng::Rng;
 
 use std::cell::{Cell, RefCell, RefMut};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 use std::rc::Rc;
 
 use crate::{Storage, StorageError};
+use page_rule::PageRule;
 
 const PAGE: usize = 4096;
-
-/// A generator whose whole state is its seed (splitmix64).
-#[derive(Clone, Debug)]
-pub struct Rng(u64);
-
-impl Rng {
-    /// The generator for a seed.
-    pub const fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// The next number.
-    pub const fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number less than `end`, or 0 when there is none.
-    pub fn below(&mut self, end: usize) -> usize {
-        let end = u64::try_from(end).unwrap_or(u64::MAX).max(1);
-        usize::try_from(self.next_u64() % end).unwrap_or(0)
-    }
-
-    /// True once in `times`.
-    pub fn one_in(&mut self, times: usize) -> bool {
-        self.below(times) == 0
-    }
-
-    /// Bytes.
-    pub fn fill(&mut self, bytes: &mut [u8]) {
-        for chunk in bytes.chunks_mut(8) {
-            let word = self.next_u64().to_le_bytes();
-            for (to, from) in chunk.iter_mut().zip(word) {
-                *to = from;
-            }
-        }
-    }
-}
+/// What flash erases at once.
+pub const BLOCK_BYTES: usize = 128 << 10;
+/// How far back a block may fall.
+const BLOCK_VERSIONS: usize = 3;
 
 /// What a disk did so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,8 +37,40 @@ pub struct DiskStats {
     pub syncs: u64,
     /// Bytes read.
     pub read_bytes: u64,
-    /// Sectors that a cut left as garbage, zeros or shorn.
-    pub torn_sectors: u64,
+    /// Sectors that a cut left as they were before.
+    pub old_sectors: u64,
+    /// Sectors that a cut left as they were written.
+    pub new_sectors: u64,
+    /// Sectors that a cut left as zeros.
+    pub zeroed_sectors: u64,
+    /// Sectors that a cut left as garbage.
+    pub garbage_sectors: u64,
+    /// Sectors that a cut left half written.
+    pub shorn_sectors: u64,
+    /// Syncs that were reported as done and were not.
+    pub lost_syncs: u64,
+    /// Reads that failed.
+    pub failed_reads: u64,
+    /// Erase blocks that fell back.
+    pub rolled_back_blocks: u64,
+}
+
+impl DiskStats {
+    /// Counts what another disk did as well.
+    pub fn add(&mut self, other: &Self) {
+        self.writes += other.writes;
+        self.written_bytes += other.written_bytes;
+        self.syncs += other.syncs;
+        self.read_bytes += other.read_bytes;
+        self.old_sectors += other.old_sectors;
+        self.new_sectors += other.new_sectors;
+        self.zeroed_sectors += other.zeroed_sectors;
+        self.garbage_sectors += other.garbage_sectors;
+        self.shorn_sectors += other.shorn_sectors;
+        self.lost_syncs += other.lost_syncs;
+        self.failed_reads += other.failed_reads;
+        self.rolled_back_blocks += other.rolled_back_blocks;
+    }
 }
 
 /// A disk in memory.
@@ -86,7 +90,14 @@ pub struct SimDisk {
     read_bytes: Cell<u64>,
     rule: Option<PageRule>,
     /// Bytes that cannot be read.
-    bad: std::ops::Range<usize>,
+    bad: Range<usize>,
+    failed_reads: Cell<u64>,
+    /// So many of the next syncs are lost.
+    lost_syncs_ahead: u32,
+    /// Writes until the file system is full.
+    room: Option<u64>,
+    /// What each erase block held before the last syncs that changed it, the latest last.
+    blocks: Option<BTreeMap<usize, Vec<Vec<u8>>>>,
 }
 
 impl SimDisk {
@@ -108,6 +119,10 @@ impl SimDisk {
             read_bytes: Cell::new(0),
             rule: None,
             bad: 0..0,
+            failed_reads: Cell::new(0),
+            lost_syncs_ahead: 0,
+            room: None,
+            blocks: None,
         }
     }
 
@@ -125,9 +140,70 @@ impl SimDisk {
         }
     }
 
-    /// Lets every read of one of these bytes fail.
-    pub fn set_bad(&mut self, bad: std::ops::Range<usize>) {
+    /// Lets every read of one of these bytes fail, until one of them is written.
+    pub fn set_bad(&mut self, bad: Range<usize>) {
         self.bad = bad;
+    }
+
+    /// Loses the next `count` syncs: they are reported as done, and what they should have made
+    /// durable waits for the sync after them.
+    pub fn lose_syncs(&mut self, count: u32) {
+        self.lost_syncs_ahead = count;
+    }
+
+    /// Lets every write fail for want of space after `writes` more of them.
+    pub fn set_room(&mut self, writes: Option<u64>) {
+        self.room = writes;
+    }
+
+    /// Remembers from here on what each erase block held before.
+    pub fn remember_blocks(&mut self) {
+        self.blocks = Some(BTreeMap::new());
+    }
+
+    /// Lets the erase block around `offset` fall back to what it held some syncs ago, or to nothing;
+    /// call it after a cut. Returns where the block lies.
+    pub fn roll_back(&mut self, offset: usize, rng: &mut Rng) -> Range<usize> {
+        let block = offset / BLOCK_BYTES;
+        let range = block * BLOCK_BYTES..((block + 1) * BLOCK_BYTES).min(self.current.len());
+        let versions = self.blocks.as_ref().and_then(|blocks| blocks.get(&block));
+        let versions = versions.map_or(&[][..], Vec::as_slice);
+        let erased = vec![0xff; range.len()];
+        let older = versions.get(rng.below(versions.len() + 1));
+        let content = older.unwrap_or(&erased).clone();
+        for bytes in [&mut self.current, &mut self.stable] {
+            if let Some(bytes) = bytes.get_mut(range.clone()) {
+                bytes.copy_from_slice(&content);
+            }
+        }
+        self.stats.rolled_back_blocks += 1;
+        range
+    }
+
+    /// Where the sectors lie that were written since the last completed sync.
+    pub fn unsynced(&self) -> Vec<usize> {
+        self.dirty
+            .iter()
+            .map(|sector| sector * self.sector_bytes)
+            .collect()
+    }
+
+    /// The power fails and comes back; of the unsynced sectors only those chosen have arrived.
+    pub fn cut_to(&mut self, arrives: impl Fn(usize) -> bool) {
+        for (nth, sector) in std::mem::take(&mut self.dirty).into_iter().enumerate() {
+            let range = self.sector(sector);
+            if let (Some(new), Some(old)) = (
+                self.current.get_mut(range.clone()),
+                self.stable.get_mut(range),
+            ) {
+                if arrives(nth) {
+                    old.copy_from_slice(new);
+                } else {
+                    new.copy_from_slice(old);
+                }
+            }
+        }
+        self.handle_power();
     }
 
     /// Lets the power fail at the write or sync after `fuel` more of them.
@@ -154,6 +230,7 @@ impl SimDisk {
     pub fn stats(&self) -> DiskStats {
         DiskStats {
             read_bytes: self.read_bytes.get(),
+            failed_reads: self.failed_reads.get(),
             ..self.stats
         }
     }
@@ -162,11 +239,10 @@ impl SimDisk {
     pub fn cut(&mut self, rng: &mut Rng) {
         let kindness = rng.below(4);
         for sector in std::mem::take(&mut self.dirty) {
-            let start = sector * self.sector_bytes;
-            let end = (start + self.sector_bytes).min(self.current.len());
+            let range = self.sector(sector);
             let (Some(new), Some(old)) = (
-                self.current.get_mut(start..end),
-                self.stable.get_mut(start..end),
+                self.current.get_mut(range.clone()),
+                self.stable.get_mut(range),
             ) else {
                 continue;
             };
@@ -189,13 +265,49 @@ impl SimDisk {
                 }
                 _ => {}
             }
-            self.stats.torn_sectors += u64::from((2..=4).contains(&fate));
+            *match fate {
+                0 => &mut self.stats.old_sectors,
+                2 => &mut self.stats.zeroed_sectors,
+                3 => &mut self.stats.garbage_sectors,
+                4 => &mut self.stats.shorn_sectors,
+                _ => &mut self.stats.new_sectors,
+            } += 1;
             old.copy_from_slice(new);
         }
+        self.handle_power();
+    }
+
+    fn handle_power(&mut self) {
         self.is_dead = false;
         self.fuel = None;
+        self.lost_syncs_ahead = 0;
         if let Some(rule) = &mut self.rule {
             rule.handle_cut();
+        }
+    }
+
+    fn sector(&self, sector: usize) -> Range<usize> {
+        let start = sector * self.sector_bytes;
+        start..(start + self.sector_bytes).min(self.current.len())
+    }
+
+    /// Keeps what the blocks held that a sync is about to change.
+    fn remember(&mut self) {
+        let Some(blocks) = &mut self.blocks else {
+            return;
+        };
+        let touched: BTreeSet<usize> = self
+            .dirty
+            .iter()
+            .map(|sector| sector * self.sector_bytes / BLOCK_BYTES)
+            .collect();
+        for block in touched {
+            let range = block * BLOCK_BYTES..((block + 1) * BLOCK_BYTES).min(self.stable.len());
+            let versions = blocks.entry(block).or_default();
+            versions.push(self.stable.get(range).unwrap_or_default().to_vec());
+            if versions.len() > BLOCK_VERSIONS {
+                versions.remove(0);
+            }
         }
     }
 
@@ -214,7 +326,7 @@ impl SimDisk {
         Err(io::Error::other("the power fails"))
     }
 
-    fn range(&self, offset: u64, len: usize) -> Result<std::ops::Range<usize>, io::Error> {
+    fn range(&self, offset: u64, len: usize) -> Result<Range<usize>, io::Error> {
         let start = usize::try_from(offset).map_err(io::Error::other)?;
         let end = start.saturating_add(len);
         if end > self.current.len() {
@@ -236,6 +348,7 @@ impl Storage for SimDisk {
             .map_err(|error| StorageError::read(offset, len, error))?;
         if range.start < self.bad.end && self.bad.start < range.end {
             let error = io::Error::other("a bad sector");
+            self.failed_reads.set(self.failed_reads.get() + 1);
             return Err(StorageError::read(offset, len, error));
         }
         if let Some(bytes) = self.current.get(range) {
@@ -248,9 +361,18 @@ impl Storage for SimDisk {
 
     fn write_at(&mut self, offset: u64, data: &[u8]) -> Result<(), StorageError> {
         let failed = |error| StorageError::write(offset, data.len(), error);
+        if let Some(room) = &mut self.room {
+            let Some(left) = room.checked_sub(1) else {
+                return Err(failed(io::ErrorKind::StorageFull.into()));
+            };
+            *room = left;
+        }
         let was_dead = self.is_dead;
         let burnt = self.burn();
         let range = self.range(offset, data.len()).map_err(failed)?;
+        if range.start < self.bad.end && self.bad.start < range.end {
+            self.bad = 0..0;
+        }
         if !was_dead {
             // The write at which the power fails may still reach the disk, in parts: its sectors
             // are dirty like any others.
@@ -271,13 +393,17 @@ impl Storage for SimDisk {
 
     fn sync(&mut self) -> Result<(), StorageError> {
         self.burn().map_err(StorageError::sync)?;
+        if let Some(left) = self.lost_syncs_ahead.checked_sub(1) {
+            self.lost_syncs_ahead = left;
+            self.stats.lost_syncs += 1;
+            return Ok(());
+        }
+        self.remember();
         for sector in std::mem::take(&mut self.dirty) {
-            let start = sector * self.sector_bytes;
-            let end = (start + self.sector_bytes).min(self.current.len());
-            if let (Some(new), Some(old)) = (
-                self.current.get(start..end),
-                self.stable.get_mut(start..end),
-            ) {
+            let range = self.sector(sector);
+            if let (Some(new), Some(old)) =
+                (self.current.get(range.clone()), self.stable.get_mut(range))
+            {
                 old.copy_from_slice(new);
             }
         }
@@ -320,65 +446,5 @@ impl Storage for SharedDisk {
 
     fn sync(&mut self) -> Result<(), StorageError> {
         self.0.borrow_mut().sync()
-    }
-}
-
-/// Watches that no page with durable frames is written again before its segment is reused.
-#[derive(Clone, Debug)]
-struct PageRule {
-    segment_bytes: u64,
-    durable: BTreeSet<u64>,
-    written: BTreeSet<u64>,
-    /// The slot that holds the durable end, and the one written since.
-    last_slot: Option<u64>,
-    new_slot: Option<u64>,
-    violation: Option<u64>,
-}
-
-impl PageRule {
-    const fn new(segment_bytes: u64) -> Self {
-        Self {
-            segment_bytes,
-            durable: BTreeSet::new(),
-            written: BTreeSet::new(),
-            last_slot: None,
-            new_slot: None,
-            violation: None,
-        }
-    }
-
-    fn handle_write(&mut self, offset: u64, len: usize) {
-        let page = u64::try_from(PAGE).unwrap_or(u64::MAX);
-        let pages = u64::try_from(len.div_ceil(PAGE)).unwrap_or(0);
-        for at in (0..pages).map(|index| offset - offset % page + index * page) {
-            let within = at.saturating_sub(page) % self.segment_bytes;
-            let base = at - within;
-            let is_slot = within == 0 || within == self.segment_bytes - page;
-            if within == page {
-                // The header: the segment is used anew.
-                let reused = base..base + self.segment_bytes;
-                self.durable.retain(|page| !reused.contains(page));
-            }
-            if self.durable.contains(&at) || self.last_slot == Some(at) {
-                self.violation = self.violation.or(Some(at));
-            }
-            if is_slot {
-                self.new_slot = Some(at);
-            } else {
-                self.written.insert(at);
-            }
-        }
-    }
-
-    fn handle_sync(&mut self) {
-        self.durable.append(&mut self.written);
-        self.last_slot = self.new_slot.take().or(self.last_slot);
-    }
-
-    /// Forgets what was never synced, and which slot counts: recovery decides anew.
-    fn handle_cut(&mut self) {
-        self.written.clear();
-        self.new_slot = None;
-        self.last_slot = None;
     }
 }

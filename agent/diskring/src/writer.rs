@@ -1,15 +1,15 @@
 //! Writing into the newest segment: which bytes go to which page, and when they count.
 //!
 //! Frames follow each other over home pages. A page that is full is written at home, once. The
-//! page that is not full yet exists only as an image in one of the two tail slots, and each sync
-//! writes the slot that does not hold the last durable end. So a torn sync leaves that end, the
+//! page that is not full yet exists only as an image in one of the four tail slots, and each sync
+//! writes the slot that was written longest ago. So a torn sync leaves that end, the
 //! image of its page, and every page before it untouched.
 
 use crate::bytes::{to_u32, to_usize};
 use crate::frame::{Encoder, FrameMeta, Kind, entry_len_max, push_entry, single_entry};
 use crate::geometry::{Format, Slot};
 use crate::layout::{
-    FRAME_HEADER_LEN, HEADER_ROOM, PAGE, SLOT_ROOM, SegmentHeader, Tail, page_ceil,
+    FRAME_HEADER_LEN, HEADER_OFFSET, HEADER_ROOM, PAGE, SLOT_ROOM, SegmentHeader, Tail, page_ceil,
 };
 use crate::mutant::Mutant;
 use crate::state::States;
@@ -98,7 +98,7 @@ impl Writer {
             first_ms: 0,
             log_start: states.log_start(),
             previous_end: 0,
-            data_start: 2 * PAGE,
+            data_start: HEADER_OFFSET + PAGE,
         };
         let tail = Tail {
             header,
@@ -107,13 +107,13 @@ impl Writer {
             group_start: 0,
             group_first: Seq::ZERO,
             next: Seq::ZERO,
-            image_offset: PAGE,
+            image_offset: HEADER_OFFSET,
             image_len: 0,
         };
         let resume = Resume {
             tail,
             image: Vec::new(),
-            slot: Slot::Last,
+            slot: Slot::SecondBack,
             generation: 1,
             version: 0,
         };
@@ -142,10 +142,10 @@ impl Writer {
         self.slot = None;
         self.durable_end = 0;
         self.image.clear();
-        self.flushed = PAGE;
+        self.flushed = HEADER_OFFSET;
         self.buffer.clear();
         self.buffer.resize(to_usize(HEADER_ROOM), 0);
-        self.end = PAGE + HEADER_ROOM;
+        self.end = HEADER_OFFSET + HEADER_ROOM;
         states.take_snapshot(&mut self.scratch);
         self.push_frame(Kind::Snapshot);
         self.pad();
@@ -212,7 +212,7 @@ impl Writer {
 
     /// Bytes that wait for a sync.
     pub(crate) fn pending_bytes(&self) -> usize {
-        let from = self.durable_end.max(PAGE);
+        let from = self.durable_end.max(HEADER_OFFSET);
         to_usize(self.end.saturating_sub(from)) + self.frame.len()
     }
 
@@ -280,8 +280,9 @@ impl Writer {
         }
         self.flush(storage)?;
         let slot = match self.slot {
-            Some(slot) if !self.format.mutant.is(Mutant::SingleSlot) => slot.other(),
-            Some(_) | None => Slot::First,
+            Some(Slot::Back) if self.format.mutant.is(Mutant::TwoSlots) => Slot::Front,
+            Some(slot) if !self.format.mutant.is(Mutant::SingleSlot) => slot.next(),
+            Some(_) | None => Slot::Front,
         };
         let tail = Tail {
             header: self.header,

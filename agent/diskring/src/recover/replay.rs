@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::survey::{Found, Survey};
 use crate::frame::{Frame, Kind};
+use crate::mutant::Mutant;
 use crate::read::{Buffer, Span, Step};
 use crate::ring::{Segment, read_snapshot};
 use crate::state::States;
@@ -83,6 +84,11 @@ impl Replayed {
                     let end = seq.advance(header.entries());
                     let body = span.unpack(&mut buffer, offset, &header)?;
                     let known = match (header.kind, body) {
+                        (Kind::Entries | Kind::Single, _)
+                            if span.format.mutant.is(Mutant::NoCounts) =>
+                        {
+                            Some(())
+                        }
                         (Kind::Entries | Kind::Single, Some(body)) => {
                             self.states.replay_entries(&Frame::new(seq, seq, end, body));
                             Some(())

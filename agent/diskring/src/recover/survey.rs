@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 
+use crate::bytes::to_usize;
 use crate::frame::{Kind, low_u16};
 use crate::geometry::{Format, Slot};
-use crate::layout::{HEADER_ROOM, LogStart, PAGE, PROBE_LEN, SegmentHeader, Tail};
+use crate::layout::{HEADER_OFFSET, HEADER_ROOM, LogStart, PAGE, PROBE_LEN, SegmentHeader, Tail};
 use crate::mutant::Mutant;
 use crate::read::{Buffer, Span, Step, home_page, read_or_rot};
 use crate::ring::Segment;
-use crate::{Storage, StorageError};
+use crate::{Seq, Storage, StorageError};
 
 /// The segments as their headers tell.
 pub(super) struct Survey<'a, S> {
@@ -34,6 +35,15 @@ pub(super) struct Found {
     pub(super) generation: u64,
     pub(super) version: u64,
     pub(super) truncated: u64,
+    /// Slots behind this end which the next sync does not overwrite.
+    pub(super) stale: Vec<Slot>,
+}
+
+/// A page to be written as it was.
+#[derive(Debug)]
+pub(super) struct Repair {
+    pub(super) at: u64,
+    pub(super) page: Vec<u8>,
 }
 
 impl<'a, S: Storage> Survey<'a, S> {
@@ -65,7 +75,7 @@ impl<'a, S: Storage> Survey<'a, S> {
     }
 
     fn home_header(&self, place: u64) -> Result<Option<SegmentHeader>, StorageError> {
-        let data = self.probe(place, PAGE)?;
+        let data = self.probe(place, HEADER_OFFSET)?;
         Ok(self.belongs(
             place,
             SegmentHeader::decode(self.format.id, &self.format.geometry, &data),
@@ -75,7 +85,7 @@ impl<'a, S: Storage> Survey<'a, S> {
     /// The header as the slots repeat it.
     fn slot_header(&self, place: u64) -> Result<Option<SegmentHeader>, StorageError> {
         let mut newest: Option<SegmentHeader> = None;
-        for slot in Slot::BOTH {
+        for slot in Slot::ALL {
             let data = self.probe(place, self.format.geometry.slot_offset(slot))?;
             let tail = Tail::decode(self.format.id, &self.format.geometry, &data);
             let header = self.belongs(place, tail.map(|(tail, _)| tail.header));
@@ -121,40 +131,44 @@ impl<'a, S: Storage> Survey<'a, S> {
     /// Where segment `number` ends, if it exists.
     fn examine(&self, number: u64) -> Result<Option<Found>, StorageError> {
         let mut ends = self.ends(number)?;
-        let generation = ends
-            .iter()
-            .map(|end| end.tail.generation)
-            .max()
-            .unwrap_or(0);
-        let version = ends.iter().map(|end| end.tail.version).max().unwrap_or(0);
+        let generation = ends.iter().map(|end| end.tail.generation).max();
         ends.sort_by_key(|end| end.tail.version);
-        let (newer, older) = (ends.pop(), ends.pop());
-        let Some(newer) = newer else {
+        let Some(newer) = ends.pop() else {
             return Ok(None);
         };
-        let taken = if self.is_whole(&newer, older.as_ref())? {
-            (newer, 0)
-        } else if let Some(older) = older {
-            let truncated = newer.tail.next.since(older.tail.next);
-            (older, truncated)
-        } else if newer.tail.group_start == 0 {
-            return Ok(None);
-        } else {
-            // The other slot was being written, or rotted: this one was durable before.
-            (newer, 0)
+        let version = newer.tail.version;
+        let older = before(&ends, &Bound::start_of(&newer.tail));
+        let joined = older.filter(|end| end.tail.end() == newer.tail.group_start);
+        let is_whole = self.is_whole(&newer, joined)?;
+        let older = older.map(|end| end.tail.version);
+        let older = ends.iter().position(|end| Some(end.tail.version) == older);
+        let opens = newer.tail.group_start == 0;
+        let next = newer.tail.next;
+        let end = match older {
+            _ if is_whole => newer,
+            Some(index) => {
+                let older = ends.swap_remove(index);
+                ends.push(newer);
+                older
+            }
+            None if opens => return Ok(None),
+            // The other slots rotted: this one was durable before.
+            None => newer,
         };
+        ends.retain(|other| other.tail.version > end.tail.version && other.slot != end.slot.next());
         Ok(Some(Found {
-            end: taken.0,
-            generation,
+            truncated: next.since(end.tail.next),
+            stale: ends.iter().map(|other| other.slot).collect(),
+            end,
+            generation: generation.unwrap_or(0),
             version,
-            truncated: taken.1,
         }))
     }
 
     /// The slots of segment `number` that are whole in themselves.
     fn ends(&self, number: u64) -> Result<Vec<End>, StorageError> {
-        let mut ends = Vec::with_capacity(2);
-        for slot in Slot::BOTH {
+        let mut ends = Vec::with_capacity(Slot::ALL.len());
+        for slot in Slot::ALL {
             let offset = self.format.geometry.slot_offset(slot);
             let page = home_page(self.storage, self.format, number, offset)?;
             let Some((tail, crc)) = Tail::decode(self.format.id, &self.format.geometry, &page)
@@ -186,7 +200,7 @@ impl<'a, S: Storage> Survey<'a, S> {
             return Ok(false);
         }
         if let Some(older) = older
-            && !self.continues(newer, older)?
+            && !self.starts_as(&older.tail, &older.image, tail.image_offset)?
         {
             return Ok(false);
         }
@@ -194,7 +208,7 @@ impl<'a, S: Storage> Survey<'a, S> {
         let mut buffer = Buffer::new();
         let mut expected = tail.group_first;
         let mut offset = if opens {
-            PAGE + HEADER_ROOM
+            HEADER_OFFSET + HEADER_ROOM
         } else {
             tail.group_start
         };
@@ -236,18 +250,81 @@ impl<'a, S: Storage> Survey<'a, S> {
         )
     }
 
-    /// Whether the newer slot begins where the older ends, on a page that starts as the older saw.
-    fn continues(&self, newer: &End, older: &End) -> Result<bool, StorageError> {
-        let joined = older.tail.end() == newer.tail.group_start
-            && older.tail.next == newer.tail.group_first
-            && older.tail.generation <= newer.tail.generation;
-        let in_image = older.tail.image_offset == newer.tail.image_offset;
-        if !joined || in_image || older.image.is_empty() {
-            return Ok(joined);
+    /// Whether the page that this slot has an image of starts like it; `home_end` is where pages
+    /// end that were written at home since.
+    fn starts_as(&self, tail: &Tail, image: &[u8], home_end: u32) -> Result<bool, StorageError> {
+        let offset = tail.image_offset;
+        if offset >= home_end || image.is_empty() {
+            return Ok(true);
         }
-        let offset = older.tail.image_offset;
-        let page = home_page(self.storage, self.format, newer.tail.header.number, offset)?;
-        Ok(page.starts_with(&older.image) || self.format.mutant.is(Mutant::NoPrefixCheck))
+        let page = home_page(self.storage, self.format, tail.header.number, offset)?;
+        Ok(page.starts_with(image) || self.format.mutant.is(Mutant::NoPrefixCheck))
+    }
+
+    /// Pages at home that lack what a slot before the end has an image of, made good from it, and
+    /// slots behind the end, so that they are never taken for the history of a later one.
+    ///
+    /// A sync that was reported as done and was not leaves such pages, and rot does.
+    pub(super) fn repairs(&self, found: &Found) -> Result<Vec<Repair>, StorageError> {
+        let tail = &found.end.tail;
+        let base = self.format.geometry.base(tail.header.number);
+        let stale = found.stale.iter().map(|slot| Repair {
+            at: base + u64::from(self.format.geometry.slot_offset(*slot)),
+            page: vec![0; to_usize(PAGE)],
+        });
+        let mut repairs: Vec<_> = stale.collect();
+        let number = tail.header.number;
+        let mut page = home_page(self.storage, self.format, number, HEADER_OFFSET)?;
+        let header = SegmentHeader::decode(self.format.id, &self.format.geometry, &page);
+        if header != Some(tail.header) {
+            let mut header = Vec::new();
+            tail.header.encode(self.format.id, &mut header);
+            for (to, from) in page.iter_mut().zip(&header) {
+                *to = *from;
+            }
+            let at = base + u64::from(HEADER_OFFSET);
+            repairs.push(Repair { at, page });
+        }
+        let ends = self.ends(tail.header.number)?;
+        self.repair(
+            &ends,
+            Bound::start_of(tail),
+            tail.image_offset,
+            &mut repairs,
+        )?;
+        if let Some(previous) = tail.header.number.checked_sub(1) {
+            let bound = Bound::end_before(&tail.header);
+            self.repair(&self.ends(previous)?, bound, bound.end, &mut repairs)?;
+        }
+        Ok(repairs)
+    }
+
+    /// Makes good the pages before `home_end` from the slots that were synced before `bound`.
+    fn repair(
+        &self,
+        ends: &[End],
+        bound: Bound,
+        home_end: u32,
+        repairs: &mut Vec<Repair>,
+    ) -> Result<(), StorageError> {
+        let mut bound = bound;
+        while let Some(end) = before(ends, &bound) {
+            bound = Bound::start_of(&end.tail);
+            if self.starts_as(&end.tail, &end.image, home_end)? {
+                continue;
+            }
+            let (number, offset) = (end.tail.header.number, end.tail.image_offset);
+            let mut page = home_page(self.storage, self.format, number, offset)?;
+            for (to, from) in page.iter_mut().zip(&end.image) {
+                *to = *from;
+            }
+            let at = self.format.geometry.base(number) + u64::from(offset);
+            // An earlier slot has less of the same page.
+            if repairs.iter().all(|repair| repair.at != at) {
+                repairs.push(Repair { at, page });
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn span<'b>(&'b self, tail: &Tail, image: &'b [u8]) -> Span<'b, S> {
@@ -297,4 +374,52 @@ impl<'a, S: Storage> Survey<'a, S> {
         }
         chain
     }
+}
+
+/// A point of the log, as what was written behind it tells.
+#[derive(Clone, Copy, Debug)]
+struct Bound {
+    end: u32,
+    next: Seq,
+    generation: u64,
+    version: u64,
+}
+
+impl Bound {
+    /// The point before the group of this slot.
+    const fn start_of(tail: &Tail) -> Self {
+        Self {
+            end: tail.group_start,
+            next: tail.group_first,
+            generation: tail.generation,
+            version: tail.version,
+        }
+    }
+
+    /// The end of the segment before this one.
+    const fn end_before(header: &SegmentHeader) -> Self {
+        Self {
+            end: header.previous_end,
+            next: header.first,
+            generation: header.generation,
+            version: u64::MAX,
+        }
+    }
+}
+
+/// The last slot that was synced before this point. Normally it ends there; where that one is
+/// missing, an earlier one is of the same generation, or a recovery may have refused it.
+fn before<'a>(ends: &'a [End], bound: &Bound) -> Option<&'a End> {
+    ends.iter()
+        .filter(|end| {
+            let tail = &end.tail;
+            let joins = tail.end() == bound.end
+                && tail.next == bound.next
+                && tail.generation <= bound.generation;
+            let is_earlier = tail.end() <= bound.end
+                && tail.next <= bound.next
+                && tail.generation == bound.generation;
+            (joins || is_earlier) && tail.version < bound.version
+        })
+        .max_by_key(|end| end.tail.version)
 }

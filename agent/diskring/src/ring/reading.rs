@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Ring, Segment};
 use crate::frame::{Frame, Kind};
-use crate::layout::{HEADER_ROOM, PAGE};
+use crate::layout::{HEADER_OFFSET, HEADER_ROOM};
 use crate::read::{Buffer, Cursor, Place, Read, Span, Step};
 use crate::state::States;
 use crate::{Seq, Storage, StorageError};
@@ -179,7 +179,7 @@ pub(crate) fn read_snapshot<S: Storage>(
     first: Seq,
 ) -> Result<Option<States>, StorageError> {
     let mut buffer = Buffer::new();
-    let offset = PAGE + HEADER_ROOM;
+    let offset = HEADER_OFFSET + HEADER_ROOM;
     let step = span.step(&mut buffer, offset, first)?;
     let Step::Frame { header, seq, .. } = step else {
         return Ok(None);
