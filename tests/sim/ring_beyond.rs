@@ -59,24 +59,24 @@ fn check(fault: Fault, seeds: u64) -> Tally {
     }
     eprintln!("{fault:?}: {tally:?}");
     if number("SIM_SEED").is_none() {
-        assert!(tally.cuts > 100 && tally.evictions > 20, "{tally:?}");
+        assert!(tally.cuts > 100 && tally.evictions > 10, "{tally:?}");
     }
     tally
 }
 
 #[test]
 fn a_lost_sync_costs_only_what_came_after_it() {
-    let tally = check(Fault::LostSync, 1500);
+    let tally = check(Fault::LostSync, 600);
     if number("SIM_SEED").is_none() {
         assert!(tally.disk.lost_syncs > 100, "{tally:?}");
         assert!(tally.lost > 20 && tally.cut_off > 20, "{tally:?}");
-        assert!(tally.repaired > 20, "{tally:?}");
+        assert!(tally.repaired > 5, "{tally:?}");
     }
 }
 
 #[test]
 fn rot_costs_a_frame_each_time() {
-    let tally = check(Fault::Rot, 1500);
+    let tally = check(Fault::Rot, 500);
     if number("SIM_SEED").is_none() {
         assert!(
             tally.flips > 100 && tally.disk.failed_reads > 100,
@@ -88,9 +88,9 @@ fn rot_costs_a_frame_each_time() {
 
 #[test]
 fn a_block_that_falls_back_costs_what_is_in_it() {
-    let tally = check(Fault::Block, 300);
+    let tally = check(Fault::Block, 120);
     if number("SIM_SEED").is_none() {
-        assert!(tally.disk.rolled_back_blocks > 100, "{tally:?}");
+        assert!(tally.disk.rolled_back_blocks > 50, "{tally:?}");
         assert!(tally.lost > 20 && tally.cut_off > 20, "{tally:?}");
     }
 }
