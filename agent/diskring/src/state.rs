@@ -31,6 +31,8 @@ pub(crate) struct States {
     map: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Keys whose value, or absence, is not written yet.
     dirty: BTreeSet<Vec<u8>>,
+    /// Those of them that no group has written yet: removed again, they leave nothing behind.
+    fresh: BTreeSet<Vec<u8>>,
     /// Encoded bytes of `map`.
     bytes: usize,
     /// Encoded bytes of the removals in `dirty`, or more.
@@ -61,6 +63,9 @@ impl States {
         } else {
             self.bytes += put_len(key, value);
             self.map.insert(key.to_vec(), value.to_vec());
+            if !self.dirty.contains(key) {
+                self.fresh.insert(key.to_vec());
+            }
         }
         if !self.dirty.contains(key) {
             self.dirty.insert(key.to_vec());
@@ -70,6 +75,10 @@ impl States {
     pub(crate) fn remove(&mut self, key: &[u8]) {
         if let Some(value) = self.map.remove(key) {
             self.bytes -= put_len(key, &value);
+            if self.fresh.remove(key) {
+                self.dirty.remove(key);
+                return;
+            }
             self.removed_bytes += remove_len(key);
             self.dirty.insert(key.to_vec());
         }
@@ -200,6 +209,7 @@ impl States {
 
     fn settle(&mut self) {
         self.dirty.clear();
+        self.fresh.clear();
         self.removed_bytes = 0;
         self.log_start_dirty = false;
     }
