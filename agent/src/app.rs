@@ -32,7 +32,7 @@ pub(crate) fn run(path: &Path) -> ExitCode {
     };
     start_log(config.agent.log_level);
     for warning in &warnings {
-        tracing::warn!("{warning}");
+        tracing::warn!("{}", warning.to_string().replacen("warning: ", "", 1));
     }
     let clock = Clock::start();
     let (store, thread) = match open_store(&config) {
@@ -112,10 +112,7 @@ pub(crate) fn runtime() -> std::io::Result<Runtime> {
 pub(crate) fn status(arguments: &StatusArgs) -> ExitCode {
     let socket = match &arguments.socket {
         Some(socket) => socket.clone(),
-        None => match config_files::load(&arguments.config) {
-            Ok((config, _)) => config.agent.control_socket,
-            Err(problems) => return fail(&check::report(&problems), EXIT_USAGE),
-        },
+        None => config_files::control_socket(&arguments.config),
     };
     let runtime = match runtime() {
         Ok(runtime) => runtime,

@@ -8,12 +8,12 @@ use pipeline::config::{
     SourceConfig, SourceKind, SyslogListen, WhenFull,
 };
 
-use crate::{EXIT_USAGE, config_files, fail, print};
+use crate::{EXIT_USAGE, config_files, fail, print, tls};
 
 /// Checks the configuration at `path` with the code of `hydrant run`.
 pub(crate) fn run(path: &Path) -> ExitCode {
     match config_files::load(path) {
-        Ok((config, warnings)) => print(&summary(&config, &warnings)),
+        Ok((config, warnings)) => print(&(summary(&config, &warnings) + &unreadable_tls(&config))),
         Err(problems) => fail(&report(&problems), EXIT_USAGE),
     }
 }
@@ -50,6 +50,35 @@ fn summary(config: &Config, warnings: &[Problem]) -> String {
     });
     let components: Vec<String> = sources.chain(destinations).collect();
     lines(warnings) + &total + &components.concat()
+}
+
+/// What is wrong with files that are read when a connection is made. They may still appear, and so
+/// are no reason to refuse the configuration.
+fn unreadable_tls(config: &Config) -> String {
+    let sources = config
+        .sources
+        .iter()
+        .filter_map(|(name, source)| match &source.kind {
+            SourceKind::Mqtt(mqtt) => Some((format!("sources.{name}"), mqtt.tls.as_ref()?)),
+            SourceKind::MqttListener(_) | SourceKind::File(_) | SourceKind::Syslog(_) => None,
+        });
+    let destinations = config
+        .destinations
+        .iter()
+        .filter_map(|(name, destination)| {
+            let tls = match &destination.kind {
+                DestinationKind::Firehose(firehose) => &firehose.tls,
+                DestinationKind::Http(http) => &http.tls,
+                DestinationKind::Directory(_) => return None,
+            };
+            Some((format!("destinations.{name}"), tls))
+        });
+    sources
+        .chain(destinations)
+        .filter_map(|(path, tls)| Some((path, tls::client_config(tls).err()?)))
+        .map(|(path, error)| format!("warning: {path}.tls: {error}\n"))
+        .collect::<Vec<_>>()
+        .concat()
 }
 
 fn lines(problems: &[Problem]) -> String {

@@ -48,6 +48,21 @@ pub(crate) fn load(path: &Path) -> Result<(Config, Vec<Problem>), Vec<Problem>> 
     }
 }
 
+/// Where the agent of the configuration at `path` listens for questions, even when the
+/// configuration cannot be used here: secrets are the service's, and a broken file is when one asks.
+pub(crate) fn control_socket(path: &Path) -> PathBuf {
+    if let Ok((config, _)) = load(path) {
+        return config.agent.control_socket;
+    }
+    // The last file that names one counts, as when they are merged.
+    std::iter::once(path.to_owned())
+        .chain(drop_ins(path).unwrap_or_default())
+        .rev()
+        .filter_map(|file| read(&file).ok())
+        .find_map(|text| pipeline::config::control_socket(&text))
+        .unwrap_or_else(|| PathBuf::from(pipeline::config::CONTROL_SOCKET_DEFAULT))
+}
+
 /// Paths with wildcards that cannot be read; only the agent knows the language of wildcards.
 fn wildcard_problems(file: &str, config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();

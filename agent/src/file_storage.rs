@@ -40,7 +40,7 @@ impl FileStorage {
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
-                let text = "another hydrant uses it; stop that one first";
+                let text = "another hydrant uses it; stop that one first, or give this one an agent.state_dir of its own";
                 return Err(io::Error::new(ErrorKind::ResourceBusy, text));
             }
             Err(error) => return Err(error.into()),

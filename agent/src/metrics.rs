@@ -113,7 +113,7 @@ const EVICTED: &str = "destination_evicted_total";
 
 type Metric<T> = (&'static str, &'static str, &'static str, fn(&T) -> u64);
 
-const BUFFER_METRICS: [Metric<Status>; 7] = [
+const BUFFER_METRICS: [Metric<Status>; 9] = [
     ("uptime_seconds", "gauge", "Since the start.", |s| {
         s.uptime_s
     }),
@@ -144,9 +144,21 @@ const BUFFER_METRICS: [Metric<Status>; 7] = [
     ("buffer_syncs_total", "counter", "Syncs.", |s| {
         s.buffer.syncs
     }),
+    (
+        "buffer_first_seq",
+        "gauge",
+        "The oldest entry that is kept.",
+        |s| s.buffer.first_seq,
+    ),
+    (
+        "buffer_blocked",
+        "gauge",
+        "1 while sources wait for room.",
+        |s| u64::from(s.buffer.blocked),
+    ),
 ];
 
-const SOURCE_METRICS: [Metric<SourceStatus>; 8] = [
+const SOURCE_METRICS: [Metric<SourceStatus>; 10] = [
     (
         "source_received_total",
         "counter",
@@ -187,9 +199,21 @@ const SOURCE_METRICS: [Metric<SourceStatus>; 8] = [
     ("source_connections", "gauge", "Connections.", |s| {
         s.connections
     }),
+    (
+        "source_reconnects_total",
+        "counter",
+        "Connections made again.",
+        |s| s.reconnects,
+    ),
+    (
+        "source_failing",
+        "gauge",
+        "1 while the status shows an error.",
+        |s| u64::from(s.error.is_some()),
+    ),
 ];
 
-const DESTINATION_METRICS: [Metric<DestinationStatus>; 9] = [
+const DESTINATION_METRICS: [Metric<DestinationStatus>; 12] = [
     (
         "destination_waiting",
         "gauge",
@@ -240,6 +264,24 @@ const DESTINATION_METRICS: [Metric<DestinationStatus>; 9] = [
         "counter",
         "Accepted bytes as sent.",
         |d| d.sent_bytes,
+    ),
+    (
+        "destination_raw_bytes_total",
+        "counter",
+        "Accepted bytes before compression.",
+        |d| d.raw_bytes,
+    ),
+    (
+        "destination_dead_letters_removed_total",
+        "counter",
+        "Dead letter files that made room.",
+        |d| d.dead_letters_removed,
+    ),
+    (
+        "destination_failing",
+        "gauge",
+        "1 while the status shows an error.",
+        |d| u64::from(d.error.is_some()),
     ),
 ];
 

@@ -196,6 +196,7 @@ impl Reactor {
                 _ = hangup.recv() => self.reload().await?,
             }
         }
+        tracing::info!("ending: sources first, then what is under way");
         notify(&[sd_notify::NotifyState::Stopping]);
         watchdog.abort();
         self.end().await;
@@ -211,7 +212,7 @@ impl Reactor {
         match config_files::load(path) {
             Ok((config, warnings)) => {
                 for warning in warnings {
-                    tracing::warn!("{warning}");
+                    tracing::warn!("{}", warning.to_string().replacen("warning: ", "", 1));
                 }
                 match fixed_difference(&self.config, &config) {
                     None => {

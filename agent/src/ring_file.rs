@@ -49,12 +49,7 @@ impl std::fmt::Display for RingFileError {
                 path.display()
             ),
             Self::Open(path, error) => {
-                write!(
-                    f,
-                    "the ring {} cannot be opened: {error}; it must belong to the user that runs \
-                     hydrant",
-                    path.display()
-                )
+                write!(f, "the ring {} cannot be opened: {error}", path.display())
             }
             Self::Ring(path, error) => {
                 write!(
@@ -96,13 +91,15 @@ pub(crate) fn open(
             tracing::info!(
                 first = ring.first().get(),
                 next = ring.next().get(),
-                ?recovery,
+                truncated = recovery.truncated,
+                frames_lost = recovery.frames_lost,
                 "ring recovered"
             );
             if ring.stats().capacity_bytes != config.size.as_u64() {
                 tracing::warn!(
                     "the ring keeps the {} it was made with; to give it the {} of buffer.size, \
-                     wait until nothing waits any more, stop hydrant and remove {}",
+                     wait until nothing waits any more, stop hydrant and remove {}; the places in \
+                     followed files are in it, so that files are read again from their start",
                     ByteSize::bytes(ring.stats().capacity_bytes),
                     config.size,
                     path.display()

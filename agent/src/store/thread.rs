@@ -1,9 +1,12 @@
 //! The loop of the store thread.
 
+mod status;
+
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use diskring::{AppendError, Cursor, Durable, PutError, Read, Ring, Seq, Storage};
 use pipeline::books::{Books, OpenSourceError};
@@ -14,10 +17,13 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{
     Chunk, DestinationIndex, DestinationOpening, READ_BYTES_MAX, Request, SourceNames,
-    SourceOpening, StoreError, StoreHandle, StoreOptions, StoreStatus, WAITING_REQUESTS_MAX,
+    SourceOpening, StoreError, StoreHandle, StoreOptions, WAITING_REQUESTS_MAX,
 };
 use crate::intake::{IntakeBatch, Settled, SourceTag, Stalled, Step, store_queue};
-use crate::telemetry::{BufferStatus, SourceCount, SourceCounters};
+use crate::telemetry::{SourceCount, SourceCounters};
+
+/// Evictions are told so often at most.
+const EVICTION_TOLD_EVERY: Duration = Duration::from_mins(1);
 
 /// Starts the thread on a recovered ring.
 pub(crate) fn spawn<S: Storage + Send + 'static>(
@@ -64,6 +70,7 @@ pub(crate) fn spawn<S: Storage + Send + 'static>(
                 incoming,
                 stalled,
                 put_failed: false,
+                eviction_told: None,
             };
             runtime.block_on(store.run(requests))
         })
@@ -96,6 +103,7 @@ struct Store<S: Storage> {
     stalled: Arc<Stalled>,
     /// Whether the last state had no place, which is told once.
     put_failed: bool,
+    eviction_told: Option<Instant>,
 }
 
 /// Whether to go on.
@@ -257,6 +265,9 @@ impl<S: Storage> Store<S> {
         if self.options.when_full == WhenFull::Block && self.oldest_is_awaited() {
             return Ok(false);
         }
+        if self.oldest_is_awaited() {
+            self.tell_eviction();
+        }
         self.books.evict(&mut self.ring)?;
         self.write_books();
         match self.ring.evict_oldest() {
@@ -269,6 +280,21 @@ impl<S: Storage> Store<S> {
                 tracing::error!(%error, "the oldest segment cannot be evicted");
                 Ok(false)
             }
+        }
+    }
+
+    /// Says now and then that records are lost to the bound of the ring.
+    fn tell_eviction(&mut self) {
+        let now = Instant::now();
+        if self
+            .eviction_told
+            .is_none_or(|told| now - told >= EVICTION_TOLD_EVERY)
+        {
+            tracing::warn!(
+                "the ring is full: the oldest records make room before they are delivered, and \
+                 are counted as evicted; make buffer.size larger, or set when_full = \"block\""
+            );
+            self.eviction_told = Some(now);
         }
     }
 
@@ -301,6 +327,13 @@ impl<S: Storage> Store<S> {
                 self.books.close_destination(&mut self.ring, index)?;
             }
             Request::ForgetClosedDestinations => {
+                for (name, waiting) in self.books.closed_destinations(&self.ring) {
+                    tracing::warn!(
+                        destination = name,
+                        waiting,
+                        "destination removed; what waited for it is not delivered to it any more"
+                    );
+                }
                 let put = self.books.forget_closed_destinations(&mut self.ring);
                 report_put(&mut self.put_failed, put, "position");
             }
@@ -442,34 +475,6 @@ impl<S: Storage> Store<S> {
         let put = self.books.write(&mut self.ring);
         report_put(&mut self.put_failed, put, "count");
     }
-
-    fn status(&mut self) -> StoreStatus {
-        for (tag, counters) in &self.counters {
-            let tally = self.books.source_tally(&self.ring, *tag);
-            counters.set(SourceCount::Stored, tally.unwrap_or_default().stored);
-        }
-        let stats = self.ring.stats();
-        let behind = self.books.committed_min();
-        let kept = self.ring.next().since(self.ring.first()).max(1);
-        let waiting = behind.map_or(0, |behind| self.ring.next().since(behind));
-        StoreStatus {
-            buffer: BufferStatus {
-                id: format!("{:016x}", self.ring.id().0),
-                capacity_bytes: stats.capacity_bytes,
-                used_bytes: stats.used_bytes,
-                waiting_percent: percent(stats.used_bytes, stats.capacity_bytes)
-                    * percent(waiting, kept)
-                    / 100.0,
-                first_seq: self.ring.first().get(),
-                next_seq: self.ring.next().get(),
-                durable_seq: self.ring.durable().get(),
-                written_bytes: stats.written_bytes,
-                syncs: stats.syncs,
-                blocked: self.blocked.is_some(),
-            },
-            destinations: self.books.tallies(&self.ring),
-        }
-    }
 }
 
 /// Tells once that states have no place, and once that they have it again.
@@ -484,9 +489,4 @@ fn report_put(failed: &mut bool, put: Result<(), PutError>, what: &str) {
         }
         Err(_) => {}
     }
-}
-
-fn percent(part: u64, whole: u64) -> f64 {
-    let scaled = part.saturating_mul(10_000) / whole.max(1);
-    f64::from(u32::try_from(scaled).unwrap_or(u32::MAX)) / 100.0
 }

@@ -313,15 +313,22 @@ impl Books {
         &mut self,
         ring: &mut Ring<S>,
     ) -> Result<(), PutError> {
+        let closed = self.closed_destinations(ring);
         self.destinations.retain(|_, book| book.is_open);
-        let closed: Vec<Vec<u8>> = states::destinations(ring)
-            .map(|(name, _)| name)
-            .filter(|name| !self.destinations.values().any(|book| book.name == *name))
-            .map(|name| destination_key(&name))
-            .collect();
         closed
             .iter()
-            .try_for_each(|key| self.ledger.remove(ring, key))
+            .try_for_each(|(name, _)| self.ledger.remove(ring, &destination_key(name)))
+    }
+
+    /// Destinations that the ring knows and nobody has open, and how many records wait for each.
+    pub fn closed_destinations<S: Storage>(&self, ring: &Ring<S>) -> Vec<(String, u64)> {
+        let is_open = |name: &str| {
+            self.destinations
+                .values()
+                .any(|book| book.is_open && book.name == *name)
+        };
+        let known = states::destinations(ring).filter(|(name, _)| !is_open(name));
+        known.map(|(name, tally)| (name, tally.waiting())).collect()
     }
 
     /// Where an open destination stands.

@@ -21,6 +21,7 @@ mod units;
 mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use check::Checker;
 use problem::{Place, Problems};
@@ -51,6 +52,17 @@ impl SourceText {
             text: text.into(),
         }
     }
+}
+
+/// Where an agent listens for questions unless its configuration says otherwise.
+pub const CONTROL_SOCKET_DEFAULT: &str = "/run/hydrant/control.sock";
+
+/// The control socket that `file` names, if only that can be read of it.
+pub fn control_socket(file: &SourceText) -> Option<PathBuf> {
+    let (document, _) = toml::de::DeTable::parse_recoverable(&file.text);
+    let agent = document.get_ref().get("agent")?.get_ref();
+    let socket = agent.get("control_socket")?.get_ref().as_str()?;
+    Some(PathBuf::from(socket))
 }
 
 /// The configuration that `files` mean, with warnings; or every problem, sorted by file and line.

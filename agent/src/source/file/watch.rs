@@ -7,6 +7,9 @@ use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+/// The queue is read so often at a time.
+const READS_MAX: usize = 64;
+
 /// Holds many events at once; each has a header of 16 bytes and a name.
 const EVENTS_BYTES: usize = 8 * 1024;
 
@@ -99,7 +102,8 @@ impl Watch {
         };
         let mut buffer = [0; EVENTS_BYTES];
         let mut ended = Vec::new();
-        loop {
+        // A writer that never rests must not hold this thread: what is left is heard next time.
+        for _ in 0..READS_MAX {
             let read = inotify.try_io_mut(Interest::READABLE, |inotify| {
                 let events = inotify.read_events(&mut buffer)?;
                 for event in events {

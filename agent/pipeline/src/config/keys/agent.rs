@@ -1,5 +1,6 @@
 //! `[agent]` and `[buffer]`.
 
+use super::super::CONTROL_SOCKET_DEFAULT;
 use super::{Default, GIB, KIB, Key, Kind, MIB, MINUTE, Range, Section, TextRule, range};
 
 /// `[agent]`.
@@ -22,7 +23,7 @@ pub(in super::super) static AGENT: Section = Section {
         Key {
             name: "control_socket",
             kind: Kind::Path,
-            default: Default::Text("/run/hydrant/control.sock"),
+            default: Default::Text(CONTROL_SOCKET_DEFAULT),
             doc: "The socket that `hydrant status` asks.",
         },
         Key {

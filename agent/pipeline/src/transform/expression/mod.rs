@@ -16,7 +16,8 @@
 //! literal    = string | number | "true" | "false" | "null"
 //! ```
 //!
-//! `message` is the payload as text, unless the record has a field of that name. Of a missing
+//! `message` is the payload as text, and `decode_error` the reason why it was not understood,
+//! unless the record has a field of that name. Of a missing
 //! field every test is false, except `!=`, which is true; `not` turns either. Numbers compare as
 //! numbers, texts by their bytes; text beside a number counts as a number if it reads as one.
 //! Values of different kinds are not equal and in no order. Nothing here is an error once the
@@ -35,6 +36,9 @@ use crate::record::{Path, PayloadState, Record, Value};
 
 /// The name of the payload as text.
 const MESSAGE: &str = "message";
+
+/// The name of the reason why a record was not understood.
+const DECODE_ERROR: &str = "decode_error";
 
 /// A condition that was read.
 #[derive(Clone, Debug)]
@@ -193,8 +197,16 @@ fn see<'a>(path: &Path, record: &'a Record) -> Option<Seen<'a>> {
     if let Some(value) = record.fields.get_path(path) {
         return Some(Seen::from(value));
     }
-    (path.single() == Some(MESSAGE) && record.payload_state != PayloadState::Replaced)
-        .then(|| Seen::Text(String::from_utf8_lossy(&record.payload)))
+    match path.single()? {
+        MESSAGE if record.payload_state != PayloadState::Replaced => {
+            Some(Seen::Text(String::from_utf8_lossy(&record.payload)))
+        }
+        DECODE_ERROR => record
+            .decode_error
+            .as_deref()
+            .map(|text| Seen::Text(text.into())),
+        _ => None,
+    }
 }
 
 /// How two values stand to each other; `None` when they are neither equal nor in any order.
@@ -374,6 +386,15 @@ mod tests {
         ] {
             check(text, expected);
         }
+    }
+
+    #[test]
+    fn what_was_not_understood_can_be_let_go() {
+        let expression = Expression::parse("not exists decode_error").unwrap();
+        let mut record = Record::default();
+        assert!(expression.is_true(&record));
+        record.mark("not JSON");
+        assert!(!expression.is_true(&record));
     }
 
     #[test]
