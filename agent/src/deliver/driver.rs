@@ -214,6 +214,7 @@ impl<'a> Driver<'a> {
             if !caught_up {
                 builder.set_sources(self.sources());
                 builder = self.grow(builder).await?;
+                self.parts.gauges.set_oldest(builder.oldest());
             }
             if builder.is_complete(self.now()) {
                 let end = builder.end();

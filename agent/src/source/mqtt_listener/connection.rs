@@ -230,7 +230,12 @@ impl Connection {
             step
         };
         match step {
-            Step::Done | Step::Opened { .. } => 0,
+            Step::Done => 0,
+            Step::Opened { .. } => {
+                // What was wrong with another device is in the log; this one is well.
+                self.shared.intake.counters().clear_error();
+                0
+            }
             Step::Store(record, receipt) => {
                 let owed = usize::from(receipt.is_some());
                 batch.push(record, receipt);
@@ -312,6 +317,7 @@ impl Connection {
             Some(client) => format!("device {client:?} at {peer}: {close}"),
             None => format!("device at {peer}: {close}"),
         };
+        // Not louder: whoever can connect could fill the log.
         tracing::debug!(source = intake.name(), "{told}");
         if close.is_refusal() {
             intake.counters().add(SourceCount::Refused, 1);
