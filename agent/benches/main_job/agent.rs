@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -51,6 +51,21 @@ pub(crate) fn free_address() -> SocketAddr {
 impl Agent {
     /// Starts `binary` with its state in `folder`; `config` has the sources and destinations.
     pub(crate) fn start(binary: &Path, folder: &Path, config: &str) -> Self {
+        Self::start_by(Command::new(binary), folder, config).unwrap()
+    }
+
+    /// The same on a disk that takes so many milliseconds longer to sync; nothing without strace.
+    pub(crate) fn start_slow(binary: &Path, folder: &Path, config: &str, ms: u64) -> Option<Self> {
+        let mut command = Command::new("strace");
+        command
+            .args(["-D", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null"])
+            .args(["-e", "trace=fdatasync", "-e"])
+            .arg(format!("inject=fdatasync:delay_exit={}", ms * 1000))
+            .arg(binary);
+        Self::start_by(command, folder, config).ok()
+    }
+
+    fn start_by(mut command: Command, folder: &Path, config: &str) -> io::Result<Self> {
         let metrics = free_address();
         let state = folder.display();
         let config = format!(
@@ -62,20 +77,19 @@ impl Agent {
         let path = folder.join("hydrant.toml");
         write_file(&path, config.as_bytes());
         let log = File::create(folder.join("log")).unwrap();
-        let child = Command::new(binary)
+        let child = command
             .arg("run")
             .arg("--config")
             .arg(&path)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
-            .spawn()
-            .unwrap();
-        Self {
+            .spawn()?;
+        Ok(Self {
             child,
             metrics,
             started: Instant::now(),
-        }
+        })
     }
 
     /// The counters, by name and labels; nothing while the agent is starting.

@@ -37,11 +37,11 @@ struct Flight {
     acknowledged: Condvar,
 }
 
-/// Publishes `count` messages with QoS 1, of which `window` may be unacknowledged.
+/// Publishes `payloads` in turn, `count` messages with QoS 1, of which `window` may be unacknowledged.
 pub(crate) fn publish(
     broker: SocketAddr,
     topic: &str,
-    payload: &[u8],
+    payloads: &[String],
     count: usize,
     window: usize,
 ) -> Published {
@@ -68,7 +68,8 @@ pub(crate) fn publish(
             let id = u16::try_from(sent % 65_535 + 1).unwrap();
             state.0[usize::from(id)] = Some(now);
             state.1 += 1;
-            push_publish(&mut out, topic, id, payload);
+            let payload = &payloads[sent % payloads.len()];
+            push_publish(&mut out, topic, id, payload.as_bytes());
             sent += 1;
         }
         drop(state);
