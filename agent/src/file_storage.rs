@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use diskring::{Storage, StorageError};
-use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::fs::{Advice, FallocateFlags, FlockOperation};
 
 /// A preallocated file, locked against a second agent.
 #[derive(Debug)]
@@ -19,7 +19,13 @@ impl FileStorage {
     /// Opens a ring file for reading and writing.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
-        Self::locked(file)
+        let storage = Self::locked(file)?;
+        // After a failed sync the page cache may show what never came to the disk. What counts is
+        // the disk; where the system cannot forget, recovery sees what a reader would.
+        if rustix::fs::fadvise(&storage.file, 0, None, Advice::DontNeed).is_err() {
+            tracing::debug!("the page cache of {} stays", path.display());
+        }
+        Ok(storage)
     }
 
     /// Makes a file of `capacity` bytes that are really there: a full disk is found at once.

@@ -1,18 +1,21 @@
 //! The ring's file: made once, whole; opened and recovered at every start.
 //!
 //! Nothing that is in the file stops the agent: what is no ring any more is moved aside, told, and
-//! replaced.
+//! replaced. Only a ring that was encrypted with another key is left alone, and the agent ends.
+
+mod key;
 
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use diskring::{Compression, OpenError, Options, Ring, RingId, Unrecovered};
+use diskring::{Compression, OpenError, Options, Ring, RingId, Sealing, Unrecovered};
 use pipeline::config::{BufferConfig, ByteSize, FrameCompression};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::file_storage::{FileStorage, sync_folder};
+use key::KeyError;
 
 const FILE: &str = "buffer.ring";
 const UNFINISHED: &str = "buffer.ring.new";
@@ -29,6 +32,8 @@ pub(crate) enum RingFileError {
     Open(PathBuf, io::Error),
     /// The ring in it cannot be opened.
     Ring(PathBuf, OpenError),
+    /// The key cannot be had.
+    Key(KeyError),
     /// The machine has no randomness for the ring's id.
     Random,
 }
@@ -51,6 +56,12 @@ impl std::fmt::Display for RingFileError {
             Self::Open(path, error) => {
                 write!(f, "the ring {} cannot be opened: {error}", path.display())
             }
+            Self::Ring(path, error @ OpenError::Key { .. }) => write!(
+                f,
+                "the ring {} cannot be read: {error}; give the key in buffer.encryption, earlier \
+                 ones in old_key_files, or move the file away to start anew; nothing was changed",
+                path.display()
+            ),
             Self::Ring(path, error) => {
                 write!(
                     f,
@@ -59,6 +70,7 @@ impl std::fmt::Display for RingFileError {
                     path.display()
                 )
             }
+            Self::Key(error) => write!(f, "{error}; the ring was not touched"),
             Self::Random => f.write_str("the machine gives no random numbers"),
         }
     }
@@ -77,7 +89,7 @@ pub(crate) fn open(
         .create(state_dir)
         .map_err(|error| RingFileError::Folder(state_dir.to_owned(), error))?;
     let path = state_dir.join(FILE);
-    let options = options(config);
+    let options = options(config)?;
     let storage = match FileStorage::open(&path) {
         Ok(storage) => storage,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -107,7 +119,9 @@ pub(crate) fn open(
             }
             Ok(ring)
         }
-        Err(error @ OpenError::Storage(_)) => Err(RingFileError::Ring(path, error)),
+        Err(error @ (OpenError::Storage(_) | OpenError::Key { .. })) => {
+            Err(RingFileError::Ring(path, error))
+        }
         Err(error) => {
             let aside = state_dir.join(DAMAGED);
             tracing::error!(
@@ -142,7 +156,7 @@ fn create(
         // A part of a file would only take the space that is missing.
         drop(std::fs::remove_file(&unfinished));
     }
-    let ring = Ring::create(made.map_err(failed)?, random_id()?, options)
+    let ring = Ring::create(made.map_err(failed)?, RingId(random()?), options)
         .map_err(|error| RingFileError::Ring(unfinished.clone(), error))?;
     std::fs::rename(&unfinished, &path).map_err(failed)?;
     sync_folder(state_dir).map_err(failed)?;
@@ -150,20 +164,33 @@ fn create(
     Ok(ring)
 }
 
-fn options(config: &BufferConfig) -> Options {
-    Options {
+fn options(config: &BufferConfig) -> Result<Options, RingFileError> {
+    let sealing = match &config.encryption {
+        Some(encryption) => {
+            let (key, old_keys) = key::read_all(encryption).map_err(RingFileError::Key)?;
+            let salt = random()?;
+            Some(Sealing {
+                key,
+                old_keys,
+                salt,
+            })
+        }
+        None => None,
+    };
+    Ok(Options {
+        sealing,
         compression: match config.compression {
             FrameCompression::None => Compression::None,
             FrameCompression::Snappy => Compression::Snappy,
         },
         ..Options::default()
-    }
+    })
 }
 
-fn random_id() -> Result<RingId, RingFileError> {
+fn random() -> Result<u64, RingFileError> {
     let mut bytes = [0; 8];
     SystemRandom::new()
         .fill(&mut bytes)
         .map_err(|_| RingFileError::Random)?;
-    Ok(RingId(u64::from_le_bytes(bytes)))
+    Ok(u64::from_le_bytes(bytes))
 }

@@ -10,11 +10,14 @@
 )]
 
 mod ring_beyond;
+mod ring_compat;
 mod ring_contents;
 mod ring_crash;
+mod ring_exhaustive;
 mod ring_model;
 mod ring_mutants;
 mod ring_operation;
 mod ring_rot;
+mod ring_sealed;
 mod ring_space;
 mod ring_untrue;

@@ -13,6 +13,7 @@ use diskring::{
 
 use crate::ring_contents::{Contents, States, Step};
 use crate::ring_operation::{Coverage, KEYS, Operation, Temper};
+use crate::ring_sealed::sealing;
 
 const PAGE: usize = 4096;
 
@@ -69,6 +70,7 @@ impl World {
             } else {
                 Compression::None
             },
+            sealing: seed.is_multiple_of(4).then(|| sealing(rng.next_u64())),
             mutant,
         };
         let ring = Ring::create(disk.clone(), RingId(seed | 1), &options)
@@ -364,6 +366,9 @@ impl World {
         self.coverage.cuts += 1;
         loop {
             self.disk.disk().cut(&mut self.rng);
+            if self.options.sealing.is_some() {
+                self.options.sealing = Some(sealing(self.rng.next_u64()));
+            }
             if self.rng.one_in(3) {
                 let fuel = u64::try_from(self.rng.below(3)).unwrap();
                 self.disk.disk().set_fuel(Some(fuel));
@@ -412,16 +417,6 @@ impl World {
             contents.apply(step);
             if is_here(&contents) {
                 survived = Some((index + 1, contents.clone()));
-            }
-        }
-        if std::env::var("SIM_TRACE").is_ok() {
-            for (key, value) in &states {
-                eprintln!(
-                    "{key:?} {} then {} is {}",
-                    self.durable.states.get(key) == Some(value),
-                    contents.states.get(key) == Some(value),
-                    value.len()
-                );
             }
         }
         let Some((count, contents)) = survived else {

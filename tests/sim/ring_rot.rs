@@ -25,6 +25,7 @@ fn options(compression: Compression, mutant: Mutant) -> Options {
         segment_bytes: Some(u32::try_from(SEGMENT_PAGES * PAGE).unwrap()),
         compression,
         mutant,
+        ..Options::default()
     }
 }
 

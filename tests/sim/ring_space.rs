@@ -10,6 +10,7 @@ fn create(capacity: usize, compression: Compression) -> Ring<SimDisk> {
         segment_bytes: None,
         compression,
         mutant: Mutant::None,
+        ..Options::default()
     };
     Ring::create(SimDisk::new(capacity, 512), RingId(1), &options).unwrap()
 }

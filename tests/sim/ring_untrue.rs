@@ -76,6 +76,7 @@ impl World {
             segment_bytes: Some(u32::try_from(segment_pages * PAGE).unwrap()),
             compression: Compression::None,
             mutant,
+            ..Options::default()
         };
         let ring = Ring::create(disk.clone(), RingId(seed | 1), &options);
         Ok(Self {

@@ -29,6 +29,13 @@ pub enum OpenError {
         /// The version known.
         known: u16,
     },
+    /// A segment is sealed with a key that was not given; nothing was changed.
+    Key {
+        /// The segment's number.
+        segment: u64,
+        /// Whether any key was given.
+        is_given: bool,
+    },
     /// The disk failed.
     Storage(StorageError),
 }
@@ -51,6 +58,20 @@ impl fmt::Display for OpenError {
                 f,
                 "the ring has format version {found} and this program knows {known}"
             ),
+            Self::Key {
+                segment,
+                is_given: true,
+            } => write!(
+                f,
+                "segment {segment} of the ring is sealed with another key"
+            ),
+            Self::Key {
+                segment,
+                is_given: false,
+            } => write!(
+                f,
+                "segment {segment} of the ring is sealed and no key is given"
+            ),
             Self::Storage(error) => error.fmt(f),
         }
     }
@@ -63,7 +84,8 @@ impl std::error::Error for OpenError {
             Self::NotARing
             | Self::Damaged { .. }
             | Self::Geometry { .. }
-            | Self::Version { .. } => None,
+            | Self::Version { .. }
+            | Self::Key { .. } => None,
         }
     }
 }

@@ -9,13 +9,14 @@ use crate::Seq;
 use crate::bytes::{Bytes, push_varint, to_u32, to_usize};
 use crate::geometry::{Compression, FRAME_RAW_MAX};
 use crate::layout::FRAME_HEADER_LEN;
+use crate::seal::{SEAL_BYTES, SegmentKey};
 
 const LEN_MASK: u32 = 0x00ff_ffff;
 const COMPRESSED: u32 = 1 << 28;
-/// Set on frames whose body is sealed; reserved.
+/// Set on frames whose body is sealed.
 const SEALED: u32 = 1 << 29;
 const KIND_SHIFT: u32 = 24;
-const KNOWN: u32 = LEN_MASK | 0x0f << KIND_SHIFT | COMPRESSED;
+const KNOWN: u32 = LEN_MASK | 0x0f << KIND_SHIFT | COMPRESSED | SEALED;
 
 /// Entries that were written as one.
 #[derive(Clone, PartialEq, Eq)]
@@ -171,6 +172,7 @@ impl Kind {
 pub(crate) struct FrameHeader {
     pub(crate) kind: Kind,
     pub(crate) compressed: bool,
+    pub(crate) sealed: bool,
     pub(crate) body_len: u32,
     pub(crate) seq_low: u32,
     pub(crate) generation_low: u16,
@@ -184,12 +186,13 @@ impl FrameHeader {
         let mut bytes = Bytes::new(data);
         let crc = bytes.u32()?;
         let word = bytes.u32()?;
-        if word & !KNOWN != 0 || word & SEALED != 0 {
+        if word & !KNOWN != 0 {
             return None;
         }
         let header = Self {
             kind: Kind::from_code(word >> KIND_SHIFT & 0x0f)?,
             compressed: word & COMPRESSED != 0,
+            sealed: word & SEALED != 0,
             body_len: word & LEN_MASK,
             seq_low: bytes.u32()?,
             generation_low: bytes.u16()?,
@@ -212,9 +215,17 @@ impl FrameHeader {
         FRAME_HEADER_LEN + self.body_len
     }
 
+    /// What is sealed along with the body.
+    pub(crate) fn authenticated(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(to_usize(FRAME_HEADER_LEN));
+        self.encode(&mut out);
+        out
+    }
+
     fn encode(&self, out: &mut Vec<u8>) {
-        let flag = if self.compressed { COMPRESSED } else { 0 };
-        let word = self.body_len | self.kind.code() << KIND_SHIFT | flag;
+        let compressed = if self.compressed { COMPRESSED } else { 0 };
+        let sealed = if self.sealed { SEALED } else { 0 };
+        let word = self.body_len | self.kind.code() << KIND_SHIFT | compressed | sealed;
         out.extend_from_slice(&word.to_le_bytes());
         out.extend_from_slice(&self.seq_low.to_le_bytes());
         out.extend_from_slice(&self.generation_low.to_le_bytes());
@@ -259,17 +270,26 @@ impl Encoder {
     }
 
     /// Appends the frame to `out`, its body compressed where that saves.
-    pub(crate) fn encode(&mut self, meta: &FrameMeta, raw: &[u8], out: &mut Vec<u8>) {
+    pub(crate) fn encode(
+        &mut self,
+        meta: &FrameMeta,
+        key: Option<&SegmentKey>,
+        raw: &[u8],
+        out: &mut Vec<u8>,
+    ) {
         debug_assert!(raw.len() <= FRAME_RAW_MAX);
         let packed = match meta.kind {
             Kind::Entries | Kind::Single | Kind::State | Kind::Snapshot => self.compress(raw),
             Kind::Pad => None,
         };
         let body = packed.unwrap_or(raw);
+        let key = key.filter(|_| meta.kind != Kind::Pad);
+        let sealing = key.map_or(0, |_| SEAL_BYTES);
         let header = FrameHeader {
             kind: meta.kind,
             compressed: packed.is_some(),
-            body_len: to_u32(body.len()),
+            sealed: key.is_some(),
+            body_len: to_u32(body.len() + sealing),
             seq_low: low_u32(meta.seq.get()),
             generation_low: low_u16(meta.generation),
             count: meta.count,
@@ -277,7 +297,10 @@ impl Encoder {
         let start = out.len();
         out.extend_from_slice(&[0; 4]);
         header.encode(out);
-        out.extend_from_slice(body);
+        match key {
+            Some(key) => key.seal(meta.offset, &header.authenticated(), body, out),
+            None => out.extend_from_slice(body),
+        }
         if let Some((crc, covered)) = out.get_mut(start..).and_then(<[u8]>::split_first_chunk_mut) {
             *crc = checksum(meta.seed, meta.offset, covered).to_le_bytes();
         }

@@ -15,6 +15,7 @@ use crate::OpenError;
 use crate::bytes::to_usize;
 use crate::layout::{FRAME_HEADER_LEN, HEADER_OFFSET, HEADER_ROOM, PAGE, SLOT_ROOM};
 use crate::mutant::Mutant;
+use crate::seal::{Keys, SEAL_BYTES, Sealing};
 use crate::state::COUNTS_BYTES_MAX;
 
 /// The smallest ring that is worth having; a smaller one must name its segment size.
@@ -39,7 +40,7 @@ const STATE_BYTES_MAX: u32 = 1 << 16;
 /// Room kept at the end of a segment so that new states find a place beside the old ones.
 const SLACK: usize = 1400;
 /// A state frame's header with the log start in it, and the page end lost to a slot's header.
-const CLOSING: usize = 64 + to_usize_const(SLOT_ROOM);
+const CLOSING: usize = 64 + SEAL_BYTES + to_usize_const(SLOT_ROOM);
 
 /// The identity of a ring, chosen at random by its creator, so that no other ring's frames pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,12 +57,14 @@ pub enum Compression {
 }
 
 /// What may be chosen about a ring.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Bytes of a segment, only asked for at creation; `None` derives it from the capacity.
     pub segment_bytes: Option<u32>,
     /// How frames written from here on lie on disk.
     pub compression: Compression,
+    /// Whether and how segments begun from here on are sealed, and what opens the older ones.
+    pub sealing: Option<Sealing>,
     /// The safeguard that a test switches off.
     #[cfg(feature = "sim")]
     pub mutant: Mutant,
@@ -170,8 +173,11 @@ impl Geometry {
     pub(crate) fn entry_bytes_max(&self) -> usize {
         let states = self.state_bytes_max();
         let opening = to_usize(HEADER_ROOM + FRAME_HEADER_LEN + PAGE) + states + COUNTS_BYTES_MAX;
-        let around =
-            to_usize(HEADER_OFFSET + 2 * PAGE + FRAME_HEADER_LEN) + opening + reserve(states) + 8;
+        let around = to_usize(HEADER_OFFSET + 2 * PAGE + FRAME_HEADER_LEN)
+            + opening
+            + reserve(states)
+            + 8
+            + 2 * SEAL_BYTES;
         to_usize(self.segment_bytes)
             .saturating_sub(around)
             .min(ENTRY_BYTES_LIMIT)
@@ -204,14 +210,24 @@ impl Slot {
 }
 
 /// What every part that touches the disk has to know.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Format {
     pub(crate) id: RingId,
     pub(crate) geometry: Geometry,
     pub(crate) mutant: Mutant,
+    pub(crate) keys: Keys,
 }
 
 impl Format {
+    pub(crate) fn new(id: RingId, geometry: Geometry, options: &Options) -> Self {
+        Self {
+            id,
+            geometry,
+            mutant: options.mutant(),
+            keys: Keys::new(options.sealing.as_ref()),
+        }
+    }
+
     /// What the checksums of a segment's frames begin with.
     pub(crate) fn seed(&self, number: u64) -> u32 {
         if self.mutant.is(Mutant::NoSeed) {

@@ -14,7 +14,9 @@ pub(crate) const HEADER_OFFSET: u32 = 2 * PAGE;
 /// Room for a segment's header, which the snapshot follows.
 pub(crate) const HEADER_ROOM: u32 = 128;
 /// Room for a slot's header, which the image of the partial page follows.
-pub(crate) const SLOT_ROOM: u32 = 128;
+pub(crate) const SLOT_ROOM: u32 = 136;
+/// Bytes of a segment's header.
+const HEADER_LEN: usize = 80;
 /// Bytes of a frame's header.
 pub(crate) const FRAME_HEADER_LEN: u32 = 16;
 /// What opening reads of each segment.
@@ -109,6 +111,8 @@ pub(crate) struct SegmentHeader {
     pub(crate) previous_end: u32,
     /// Where this segment's entries and state frames begin, behind the snapshot.
     pub(crate) data_start: u32,
+    /// The id of the key that its frames are sealed with; 0 when they are not.
+    pub(crate) key_id: u64,
 }
 
 impl SegmentHeader {
@@ -123,13 +127,14 @@ impl SegmentHeader {
         self.log_start.encode(out);
         out.extend_from_slice(&self.previous_end.to_le_bytes());
         out.extend_from_slice(&self.data_start.to_le_bytes());
+        out.extend_from_slice(&self.key_id.to_le_bytes());
         let crc = crc32c::crc32c(out.get(start..).unwrap_or_default());
         out.extend_from_slice(&crc.to_le_bytes());
     }
 
     pub(crate) fn decode(id: RingId, geometry: &Geometry, data: &[u8]) -> Option<Self> {
         let mut bytes = Bytes::new(data);
-        let body = Bytes::new(data).slice(68)?;
+        let body = Bytes::new(data).slice(HEADER_LEN - 4)?;
         let sound = bytes.array::<4>()? == HEADER_MAGIC && bytes.u64()? == id.0;
         let header = Self {
             generation: bytes.u64()?,
@@ -139,6 +144,7 @@ impl SegmentHeader {
             log_start: LogStart::decode(&mut bytes)?,
             previous_end: bytes.u32()?,
             data_start: bytes.u32()?,
+            key_id: bytes.u64()?,
         };
         let stream = HEADER_OFFSET..=geometry.stream_end();
         let sound = sound
@@ -202,9 +208,9 @@ impl Tail {
     /// The slot's header without its image, of which only the checksum is returned.
     pub(crate) fn decode(id: RingId, geometry: &Geometry, data: &[u8]) -> Option<(Self, u32)> {
         let header = SegmentHeader::decode(id, geometry, data)?;
-        let body = Bytes::new(data).slice(72 + 52)?;
+        let body = Bytes::new(data).slice(HEADER_LEN + 52)?;
         let mut bytes = Bytes::new(data);
-        bytes.slice(72)?;
+        bytes.slice(HEADER_LEN)?;
         let magic = bytes.array::<4>()?;
         let tail = Self {
             header,

@@ -16,6 +16,7 @@ mod mutant;
 mod read;
 mod recover;
 mod ring;
+mod seal;
 mod seq;
 #[cfg(feature = "sim")]
 pub mod sim;
@@ -31,6 +32,7 @@ pub use mutant::Mutant;
 pub use read::{Cursor, Read};
 pub use recover::{Recovery, Unrecovered};
 pub use ring::{Oldest, Ring, Stats};
+pub use seal::{Sealing, SealingKey};
 pub use seq::Seq;
 pub use state::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 pub use storage::{Storage, StorageError};

@@ -178,7 +178,16 @@ impl<S: Storage> Span<'_, S> {
         header: &FrameHeader,
     ) -> Result<Option<Vec<u8>>, StorageError> {
         let body = self.bytes(buffer, offset + FRAME_HEADER_LEN, header.body_len)?;
-        Ok(body.and_then(|body| unpack(header, body)))
+        let Some(body) = body else {
+            return Ok(None);
+        };
+        if !header.sealed {
+            return Ok(unpack(header, body));
+        }
+        let keys = &self.format.keys;
+        let sealed = header.authenticated();
+        let opened = keys.open(self.format.id, self.number, offset, &sealed, body);
+        Ok(opened.and_then(|body| unpack(header, &body)))
     }
 
     fn frame_at(

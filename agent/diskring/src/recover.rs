@@ -9,7 +9,7 @@
 mod replay;
 mod survey;
 
-use survey::Survey;
+use survey::{Repair, Survey};
 
 use crate::bytes::to_usize;
 use crate::frame::Encoder;
@@ -110,25 +110,30 @@ impl<S: Storage> Unrecovered<S> {
     }
 
     /// Finds the end of the log, makes it durable under a new generation, and opens the ring.
+    ///
+    /// Without the keys that its segments are sealed with, nothing is changed.
     pub fn recover(mut self, options: &Options) -> Result<(Ring<S>, Recovery), OpenError> {
-        let format = Format {
-            id: self.superblock.id,
-            geometry: self.superblock.geometry,
-            mutant: options.mutant(),
-        };
-        let copies = [0, format.geometry.copy_offset()]
-            .into_iter()
-            .zip(self.is_whole);
-        for (offset, _) in copies.filter(|(_, is_whole)| !is_whole) {
-            self.storage.write_at(offset, &self.superblock.encode())?;
-        }
+        let format = Format::new(self.superblock.id, self.superblock.geometry, options);
         let mut survey = Survey::new(&self.storage, &format)?;
         let Some(found) = survey.newest()? else {
             return Err(OpenError::Damaged {
                 what: "no segment is valid",
             });
         };
-        let repairs = survey.repairs(&found)?;
+        if let Some(segment) = survey.sealed_otherwise(&found) {
+            return Err(OpenError::Key {
+                segment,
+                is_given: options.sealing.is_some(),
+            });
+        }
+        let mut repairs = survey.repairs(&found)?;
+        let places = [0, format.geometry.copy_offset()];
+        for (at, is_whole) in places.into_iter().zip(self.is_whole) {
+            if !is_whole {
+                let page = self.superblock.encode();
+                repairs.push(Repair { at, page });
+            }
+        }
         if !repairs.is_empty() && !format.mutant.is(Mutant::NoRepair) {
             for repair in &repairs {
                 self.storage.write_at(repair.at, &repair.page)?;
@@ -148,7 +153,7 @@ impl<S: Storage> Unrecovered<S> {
             generation,
             version: found.version,
         };
-        let mut writer = Writer::resume(format, Encoder::new(options.compression), resume);
+        let mut writer = Writer::resume(format.clone(), Encoder::new(options.compression), resume);
         writer.commit(&mut self.storage, false)?;
         let mut ring = Ring::from_parts(Parts {
             storage: self.storage,

@@ -19,6 +19,7 @@ use crate::geometry::{Format, Geometry, evict_reserve, put_reserve, reserve};
 use crate::layout::{LogStart, PAGE, SegmentHeader, Superblock};
 use crate::mutant::Mutant;
 use crate::read::Cursor;
+use crate::seal::SEAL_BYTES;
 use crate::state::{KEY_BYTES_MAX, States, VALUE_BYTES_MAX, counts_between};
 use crate::writer::Writer;
 use crate::{
@@ -95,18 +96,14 @@ impl<S: Storage> Ring<S> {
     /// A cut before this returns leaves either no ring or an empty one.
     pub fn create(mut storage: S, id: RingId, options: &Options) -> Result<Self, OpenError> {
         let geometry = Geometry::new(storage.capacity(), options.segment_bytes)?;
-        let format = Format {
-            id,
-            geometry,
-            mutant: options.mutant(),
-        };
+        let format = Format::new(id, geometry, options);
         let superblock = Superblock { id, geometry }.encode();
         let zeros = vec![0; superblock.len()];
         storage.write_at(0, &zeros)?;
         storage.write_at(geometry.copy_offset(), &zeros)?;
         let encoder = crate::frame::Encoder::new(options.compression);
         let mut states = States::default();
-        let mut writer = Writer::create(format, encoder, &mut states);
+        let mut writer = Writer::create(format.clone(), encoder, &mut states);
         // Twice, or a single flipped bit could cost the only segment.
         writer.commit(&mut storage, false)?;
         writer.commit(&mut storage, false)?;
@@ -224,7 +221,7 @@ impl<S: Storage> Ring<S> {
         self.check_poison()?;
         let max = self.entry_bytes_max();
         // A frame is at least half full when it is closed for want of room, or holds one entry.
-        let len = bytes + entries * entry_len_max(16) + 64;
+        let len = bytes + entries * entry_len_max(16 + SEAL_BYTES) + 64;
         if len > max {
             return Err(AppendError::TooLarge { len, max });
         }

@@ -26,6 +26,20 @@ pub const BLOCK_BYTES: usize = 128 << 10;
 /// How far back a block may fall.
 const BLOCK_VERSIONS: usize = 3;
 
+thread_local! {
+    static NONCES: RefCell<Vec<(u64, u32, u64)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The segment's number, offset and salt of every frame that this thread sealed since the last
+/// call.
+pub fn take_nonces() -> Vec<(u64, u32, u64)> {
+    NONCES.take()
+}
+
+pub(crate) fn note_nonce(number: u64, offset: u32, salt: u64) {
+    NONCES.with_borrow_mut(|nonces| nonces.push((number, offset, salt)));
+}
+
 /// What a disk did so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DiskStats {

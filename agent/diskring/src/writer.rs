@@ -12,6 +12,7 @@ use crate::layout::{
     FRAME_HEADER_LEN, HEADER_OFFSET, HEADER_ROOM, PAGE, SLOT_ROOM, SegmentHeader, Tail, page_ceil,
 };
 use crate::mutant::Mutant;
+use crate::seal::{SEAL_BYTES, SegmentKey};
 use crate::state::States;
 use crate::{Seq, Storage, StorageError};
 
@@ -29,6 +30,7 @@ pub(crate) struct Writer {
     version: u64,
     header: SegmentHeader,
     seed: u32,
+    key: Option<SegmentKey>,
     /// Which slot holds the durable end; `None` while the segment has none.
     slot: Option<Slot>,
     /// What is durable: where it ends (0 while nothing is), which seq is next, its last page.
@@ -64,13 +66,15 @@ impl Writer {
     /// Goes on behind a tail; [`Writer::commit`] then raises the generation durably.
     pub(crate) fn resume(format: Format, encoder: Encoder, resume: Resume) -> Self {
         let tail = resume.tail;
+        let (id, number) = (format.id, tail.header.number);
         Self {
+            key: format.keys.segment(tail.header.key_id, id, number),
+            seed: format.seed(number),
             format,
             encoder,
             generation: resume.generation,
             version: resume.version,
             header: tail.header,
-            seed: format.seed(tail.header.number),
             slot: Some(resume.slot),
             durable_end: tail.end(),
             durable_next: tail.next,
@@ -99,6 +103,7 @@ impl Writer {
             log_start: states.log_start(),
             previous_end: 0,
             data_start: HEADER_OFFSET + PAGE,
+            key_id: format.keys.id(),
         };
         let tail = Tail {
             header,
@@ -133,12 +138,15 @@ impl Writer {
             log_start: states.log_start(),
             previous_end: self.durable_end,
             data_start: 0,
+            key_id: self.format.keys.id(),
         };
         self.open_segment(header, states);
     }
 
     fn open_segment(&mut self, header: SegmentHeader, states: &mut States) {
         self.seed = self.format.seed(header.number);
+        let keys = &self.format.keys;
+        self.key = keys.segment(header.key_id, self.format.id, header.number);
         self.slot = None;
         self.durable_end = 0;
         self.image.clear();
@@ -227,7 +235,7 @@ impl Writer {
     pub(crate) fn fits(&self, len: usize, reserve: usize) -> bool {
         let frame = match self.frame.len() + len {
             0 => 0,
-            body => body + to_usize(FRAME_HEADER_LEN),
+            body => body + to_usize(FRAME_HEADER_LEN) + SEAL_BYTES,
         };
         let room = self.format.geometry.stream_end() - self.end;
         frame + reserve <= to_usize(room)
@@ -340,7 +348,8 @@ impl Writer {
             seed: self.seed,
             offset: self.end,
         };
-        self.encoder.encode(&meta, raw, &mut self.buffer);
+        self.encoder
+            .encode(&meta, self.key.as_ref(), raw, &mut self.buffer);
         self.end = self.flushed + to_u32(self.buffer.len());
         debug_assert!(self.end <= self.format.geometry.stream_end());
     }

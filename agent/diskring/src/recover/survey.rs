@@ -339,6 +339,17 @@ impl<'a, S: Storage> Survey<'a, S> {
         }
     }
 
+    /// The first segment whose key is not known.
+    pub(super) fn sealed_otherwise(&self, found: &Found) -> Option<u64> {
+        let newest = &found.end.tail.header;
+        let kept = newest.log_start.number..=newest.number;
+        let known = self.headers.iter().flatten().chain([newest]);
+        known
+            .filter(|header| kept.contains(&header.number))
+            .find(|header| !self.format.keys.know(header.key_id))
+            .map(|header| header.number)
+    }
+
     /// The segments from the log start to the newest.
     pub(super) fn chain(&self, found: &Found, log_start: LogStart) -> VecDeque<Segment> {
         let newest = &found.end.tail.header;

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use super::Parts;
 use super::model::{
     AgentConfig, BatchConfig, BufferConfig, Compression, Config, CredentialsConfig,
-    DeadLetterConfig, DestinationConfig, DestinationKind, DirectoryConfig, FileConfig,
-    FirehoseConfig, Format, FrameCompression, HttpAuth, HttpConfig, HttpMethod, LogLevel,
-    MqttConfig, MqttListenerConfig, MqttVersion, Packing, ParseFormat, Qos, RedactWith,
-    RetryConfig, SourceConfig, SourceKind, StartAt, SyslogConfig, SyslogListen, TlsConfig,
-    TransformConfig, TransformKind, WhenFull,
+    DeadLetterConfig, DestinationConfig, DestinationKind, DirectoryConfig, EncryptionConfig,
+    FileConfig, FirehoseConfig, Format, FrameCompression, HttpAuth, HttpConfig, HttpMethod,
+    KeySource, LogLevel, MqttConfig, MqttListenerConfig, MqttVersion, Packing, ParseFormat, Qos,
+    RedactWith, RetryConfig, SourceConfig, SourceKind, StartAt, SyslogConfig, SyslogListen,
+    TlsConfig, TransformConfig, TransformKind, WhenFull,
 };
 use super::settings::{Component, Settings, Value};
 
@@ -162,6 +162,19 @@ fn buffer(settings: &Settings) -> Option<BufferConfig> {
             "snappy" => FrameCompression::Snappy,
             _ => return None,
         },
+        encryption: encryption(settings.table("encryption")?),
+    })
+}
+
+fn encryption(settings: &Settings) -> Option<EncryptionConfig> {
+    let key = match path(settings, "key_file") {
+        Some(path) => KeySource::File(path),
+        None => KeySource::Credential(owned(settings, "credential")?),
+    };
+    let old_key_files = settings.texts("old_key_files");
+    Some(EncryptionConfig {
+        key,
+        old_key_files: old_key_files.into_iter().map(PathBuf::from).collect(),
     })
 }
 

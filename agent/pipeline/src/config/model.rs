@@ -65,6 +65,26 @@ pub struct BufferConfig {
     pub sync_bytes: ByteSize,
     /// Whether frames are compressed on disk when that saves.
     pub compression: FrameCompression,
+    /// Whether and how frames are encrypted on disk.
+    pub encryption: Option<EncryptionConfig>,
+}
+
+/// `[buffer.encryption]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncryptionConfig {
+    /// Where the key is.
+    pub key: KeySource,
+    /// Files with the keys of older records.
+    pub old_key_files: Vec<PathBuf>,
+}
+
+/// Where a key comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// This file.
+    File(PathBuf),
+    /// The systemd credential of this name.
+    Credential(String),
 }
 
 /// What happens when the ring is full.

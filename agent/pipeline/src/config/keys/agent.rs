@@ -82,5 +82,37 @@ pub(in super::super) static BUFFER: Section = Section {
             default: Default::Text("snappy"),
             doc: "How records are compressed on disk, when that saves.",
         },
+        Key {
+            name: "encryption",
+            kind: Kind::Table(&ENCRYPTION),
+            default: Default::Absent("off"),
+            doc: "The key that records are encrypted with on disk.",
+        },
+    ]],
+};
+
+static ENCRYPTION: Section = Section {
+    doc: "The key that records are encrypted with on disk, by ChaCha20-Poly1305. \
+          A key has 32 bytes: as they are, as 64 hexadecimal digits, or as base64. \
+          It takes effect with the next segment of a ring that is there already.",
+    groups: &[&[
+        Key {
+            name: "key_file",
+            kind: Kind::Path,
+            default: Default::Absent("off"),
+            doc: "File with the key.",
+        },
+        Key {
+            name: "credential",
+            kind: Kind::Text(TextRule::Name),
+            default: Default::Absent("off"),
+            doc: "Name of a systemd credential with the key, instead of `key_file`.",
+        },
+        Key {
+            name: "old_key_files",
+            kind: Kind::List(&Kind::Path),
+            default: Default::Absent("none"),
+            doc: "Files with earlier keys, needed as long as the ring has records from their time.",
+        },
     ]],
 };
