@@ -194,3 +194,65 @@ fn random() -> Result<u64, RingFileError> {
         .map_err(|_| RingFileError::Random)?;
     Ok(u64::from_le_bytes(bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use diskring::Seq;
+    use pipeline::config::{EncryptionConfig, KeySource, WhenFull};
+
+    use super::*;
+
+    fn config(key: Option<&Path>, old_key: Option<&Path>) -> BufferConfig {
+        BufferConfig {
+            size: ByteSize::bytes(1 << 20),
+            when_full: WhenFull::Block,
+            sync_delay_max: Duration::from_secs(1),
+            sync_bytes: ByteSize::bytes(4096),
+            compression: FrameCompression::None,
+            encryption: key.map(|key| EncryptionConfig {
+                key: KeySource::File(key.to_owned()),
+                old_key_files: old_key.into_iter().map(Path::to_owned).collect(),
+            }),
+        }
+    }
+
+    #[test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test's file may be half written"
+    )]
+    fn without_its_key_the_file_stays_untouched() {
+        let folder = std::env::temp_dir().join(format!("hydrant-key-{}", std::process::id()));
+        let (key, other) = (folder.join("key"), folder.join("other"));
+        let (short, missing) = (folder.join("short"), folder.join("missing"));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(&key, [1; 32]).unwrap();
+        std::fs::write(&other, "02".repeat(32)).unwrap();
+        std::fs::write(&short, [1; 31]).unwrap();
+        let mut ring = open(&folder, &config(Some(&key), None)).unwrap();
+        ring.append(1, 0, b"nobody else may read this").unwrap();
+        ring.sync().unwrap();
+        drop(ring);
+        let path = folder.join(FILE);
+        let image = std::fs::read(&path).unwrap();
+        // key, what the error says
+        let table = [
+            (Some(&other), "sealed with another key"),
+            (None, "no key is given"),
+            (Some(&short), "holds no key but 31 bytes"),
+            (Some(&missing), "cannot be read"),
+        ];
+        for (wrong, text) in table {
+            let wrong = wrong.map(PathBuf::as_path);
+            let error = open(&folder, &config(wrong, None)).unwrap_err().to_string();
+            assert!(error.contains(text), "{error}");
+            assert!(std::fs::read(&path).unwrap() == image, "{text}: changed");
+        }
+        let ring = open(&folder, &config(Some(&other), Some(&key))).unwrap();
+        assert_eq!(ring.next(), Seq::new(1));
+        drop(ring);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}
