@@ -258,6 +258,11 @@ impl Reactor {
             .store
             .tell(Request::ForgetClosedDestinations)
             .await?;
+        let named = config.sources.keys().cloned().collect();
+        self.overview
+            .store
+            .tell(Request::ForgetSourcesExcept(named))
+            .await?;
         for (name, wanted) in &config.sources {
             if !self.sources.contains_key(name) {
                 let running = self.start_source(name, wanted);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use pipeline::tally::SourceTally;
 use serde::{Deserialize, Serialize};
 
 /// What a source counts.
@@ -50,6 +51,16 @@ impl SourceCounters {
     /// Sets a count, for what was counted before the start.
     pub(crate) fn set(&self, kind: SourceCount, n: u64) {
         self.cell(kind).store(n, Ordering::Relaxed);
+    }
+
+    /// Goes on where a tally stands.
+    pub(crate) fn restore(&self, tally: &SourceTally) {
+        self.set(SourceCount::Received, tally.received());
+        self.set(SourceCount::Filtered, tally.filtered);
+        self.set(SourceCount::Stored, tally.stored);
+        self.set(SourceCount::DecodeErrors, tally.decode_errors);
+        self.set(SourceCount::Cut, tally.cut);
+        self.set(SourceCount::Refused, tally.refused);
     }
 
     /// The count.

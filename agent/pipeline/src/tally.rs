@@ -8,7 +8,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use diskring::Seq;
-use serde::{Deserialize, Serialize};
 
 /// What became of a source's records, ever.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,7 +70,7 @@ impl std::ops::AddAssign for BatchOutcome {
 }
 
 /// Where a destination stands, and what became of its records, ever.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DestinationTally {
     committed: u64,
     planned: u64,
@@ -87,6 +86,9 @@ pub struct DestinationTally {
     evicted: BTreeMap<u16, u64>,
 }
 
+/// How many numbers of a destination have a fixed place in its state.
+const NUMBERS: usize = 9;
+
 impl DestinationTally {
     /// A destination that begins with `start`.
     pub(crate) fn starting_at(start: Seq) -> Self {
@@ -99,14 +101,63 @@ impl DestinationTally {
     }
 
     /// As a state of the ring.
+    ///
+    /// Only sources that are taken or told apart make it longer: a commit needs no room, nor does an
+    /// eviction of unknown sources, however full the ring is.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        // Numbers and maps of numbers always serialize.
-        postcard::to_allocvec(self).unwrap_or_default()
+        let unknown = self.evicted.get(&UNKNOWN_SOURCE).copied().unwrap_or(0);
+        let numbers: [u64; NUMBERS] = [
+            self.committed,
+            self.planned,
+            self.delivered,
+            self.rejected,
+            self.filtered,
+            self.truncated,
+            self.waiting,
+            self.counted,
+            unknown,
+        ];
+        let mut evicted = self.evicted.clone();
+        evicted.remove(&UNKNOWN_SOURCE);
+        // Sets and maps of numbers always serialize.
+        let sources = postcard::to_allocvec(&(&self.takes, evicted)).unwrap_or_default();
+        let mut bytes: Vec<u8> = numbers.into_iter().flat_map(u64::to_le_bytes).collect();
+        bytes.extend_from_slice(&sources);
+        bytes
     }
 
     /// Out of a state of the ring; `None` for anything else.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
-        postcard::from_bytes(bytes).ok()
+        let (numbers, sources) = bytes.split_at_checked(NUMBERS * size_of::<u64>())?;
+        let (numbers, _) = numbers.as_chunks();
+        let [
+            committed,
+            planned,
+            delivered,
+            rejected,
+            filtered,
+            truncated,
+            waiting,
+            counted,
+            unknown,
+        ] = <[[u8; 8]; NUMBERS]>::try_from(numbers)
+            .ok()?
+            .map(u64::from_le_bytes);
+        let (takes, evicted) = postcard::from_bytes(sources).ok()?;
+        let mut tally = Self {
+            committed,
+            planned,
+            delivered,
+            rejected,
+            filtered,
+            truncated,
+            waiting,
+            counted,
+            takes,
+            evicted,
+        };
+        tally.add_evicted(UNKNOWN_SOURCE, unknown);
+        Some(tally)
     }
 
     /// Everything before has a final verdict.

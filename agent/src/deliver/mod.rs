@@ -14,7 +14,6 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use pipeline::config::DestinationConfig;
-use pipeline::tally::DestinationTally;
 use pipeline::time::WallClock;
 use pipeline::transform::Transforms;
 use tokio::time::sleep;
@@ -114,10 +113,9 @@ impl From<StoreEnded> for Stop {
 }
 
 /// Delivers until it is told to end.
-pub(crate) async fn run(parts: DestinationParts, mut shutdown: Shutdown) {
-    let mut tally = parts.opening.tally.clone();
+pub(crate) async fn run(mut parts: DestinationParts, mut shutdown: Shutdown) {
     loop {
-        let stop = match Driver::set_up(&parts, &tally) {
+        let stop = match Driver::set_up(&parts, &parts.opening.tally) {
             Ok(driver) => driver.drive(&mut shutdown).await,
             Err(stop) => stop,
         };
@@ -133,9 +131,10 @@ pub(crate) async fn run(parts: DestinationParts, mut shutdown: Shutdown) {
             () = told(&mut shutdown) => break,
             () = sleep(SETUP_PAUSE) => {}
         }
-        // What was taken and not delivered is read again.
-        match reopened(&parts).await {
-            Ok(again) => tally = again,
+        // Opened anew, what was taken and not delivered is read again, or counted where it is gone.
+        let (name, from) = (parts.name.clone(), parts.config.from.clone());
+        match parts.store.open_destination(name, from).await {
+            Ok(opening) => parts.opening = opening,
             Err(StoreEnded) => break,
         }
     }
@@ -149,13 +148,4 @@ pub(crate) async fn run(parts: DestinationParts, mut shutdown: Shutdown) {
 async fn told(shutdown: &mut Shutdown) {
     // A reactor that is gone tells nothing any more.
     shutdown.wait_for(|end| *end).await.ok();
-}
-
-async fn reopened(parts: &DestinationParts) -> Result<DestinationTally, StoreEnded> {
-    let status = parts.store.status().await?;
-    Ok(status
-        .destinations
-        .get(&parts.name)
-        .cloned()
-        .unwrap_or_else(|| parts.opening.tally.clone()))
 }

@@ -7,7 +7,7 @@
 
 mod thread;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,6 +98,8 @@ pub(crate) enum Request {
     CloseDestination(DestinationIndex),
     /// Forgets the places of destinations that are not open.
     ForgetClosedDestinations,
+    /// Forgets what is kept of sources that are not among these.
+    ForgetSourcesExcept(BTreeSet<String>),
     /// A destination wants entries from `from` on.
     Read {
         /// Which.

@@ -2,7 +2,7 @@
 
 mod status;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -337,6 +337,7 @@ impl<S: Storage> Store<S> {
                 let put = self.books.forget_closed_destinations(&mut self.ring);
                 report_put(&mut self.put_failed, put, "position");
             }
+            Request::ForgetSourcesExcept(named) => self.forget_sources_except(&named)?,
             Request::Read { index, from, reply } => {
                 let chunk = self.read(index, from)?;
                 drop(reply.send(chunk));
@@ -381,13 +382,7 @@ impl<S: Storage> Store<S> {
                     .send_replace(Arc::new(self.books.source_names()));
                 let known = self.counters.insert(opened.tag, Arc::clone(counters));
                 if !known.is_some_and(|known| Arc::ptr_eq(&known, counters)) {
-                    let tally = opened.tally;
-                    counters.set(SourceCount::Received, tally.received());
-                    counters.set(SourceCount::Filtered, tally.filtered);
-                    counters.set(SourceCount::Stored, tally.stored);
-                    counters.set(SourceCount::DecodeErrors, tally.decode_errors);
-                    counters.set(SourceCount::Cut, tally.cut);
-                    counters.set(SourceCount::Refused, tally.refused);
+                    counters.restore(&opened.tally);
                 }
                 Ok(SourceOpening {
                     tag: opened.tag,
@@ -398,6 +393,19 @@ impl<S: Storage> Store<S> {
                 "the ring has no place for this source yet: {error}"
             )),
         })
+    }
+
+    /// Forgets sources that are gone, behind everything that they have handed over.
+    fn forget_sources_except(&mut self, named: &BTreeSet<String>) -> Result<(), StoreError> {
+        while self.take_in()? {}
+        if self.blocked.is_none() {
+            let forgotten = self.books.forget_sources_except(&mut self.ring, named);
+            report_put(&mut self.put_failed, forgotten, "checkpoint");
+            let names = self.books.source_names();
+            self.counters.retain(|tag, _| names.contains_key(tag));
+            self.source_names.send_replace(Arc::new(names));
+        }
+        Ok(())
     }
 
     fn read(&mut self, index: DestinationIndex, from: Seq) -> Result<Chunk, StoreError> {

@@ -18,7 +18,7 @@ pub(super) struct DestinationBook {
     pub(super) tally: DestinationTally,
     pub(super) is_open: bool,
     pub(super) is_unwritten: bool,
-    /// The sources it takes by name while it is open; `None` is every source.
+    /// The sources it takes by name, once it was opened; `None` is every source.
     from: Option<BTreeSet<String>>,
     /// Everything before was given to the driver, who owes a verdict for it.
     given: Seq,

@@ -6,8 +6,9 @@
 //! whichever of them a cut leaves, the law of [`crate::tally`] holds. Only rot can bend it, and a
 //! recount then says so.
 //!
-//! [`Books`] does no I/O of its own. A state that finds no room stays here and is tried again by
-//! [`Books::write`], which says so.
+//! [`Books`] does no I/O of its own. Once a source or a destination has its place, its state never
+//! needs more room; the state of one that found none stays here, and [`Books::write`] tries again
+//! and says so.
 
 mod destination;
 mod states;
@@ -20,7 +21,7 @@ use diskring::{PutError, Ring, Seq, Storage, StorageError};
 
 use crate::tally::{BatchOutcome, DestinationTally, SourceTally};
 use destination::DestinationBook;
-use states::{Ledger, SourceState, checkpoint_prefix, destination_key, number_of, source_key};
+use states::{Ledger, SourceState, checkpoint_key, destination_key, source_key};
 
 /// So many sources have numbers at a time; the ring counts the entries of as many apart.
 pub const SOURCES_MAX: u16 = 128;
@@ -140,14 +141,9 @@ impl Books {
             Some((tag, _)) => *tag,
             None => self.add_source(ring, name)?,
         };
-        let prefix = checkpoint_prefix(tag);
-        let checkpoint = |(key, value): (&[u8], &[u8])| {
-            let key = key.strip_prefix(prefix.as_slice())?;
-            Some((key.to_vec(), number_of(value)?))
-        };
         Ok(Opened {
             tag,
-            checkpoints: ring.states().filter_map(checkpoint).collect(),
+            checkpoints: self.checkpoints(ring, tag),
             tally: self.source_tally(ring, tag).unwrap_or_default(),
         })
     }
@@ -206,10 +202,15 @@ impl Books {
         key: &[u8],
         offset: u64,
     ) -> Result<(), PutError> {
-        let key = [checkpoint_prefix(tag).as_slice(), key].concat();
+        let key = checkpoint_key(tag, key);
         let value = offset.to_le_bytes();
         self.ledger.check_room(ring, &key, &value)?;
         ring.put(&key, &value)
+    }
+
+    /// A source's keys and offsets, durable or not.
+    pub fn checkpoints<S: Storage>(&self, ring: &Ring<S>, tag: u16) -> Vec<(Vec<u8>, u64)> {
+        states::checkpoints(ring, tag)
     }
 
     /// Forgets a place.
@@ -219,17 +220,18 @@ impl Books {
         tag: u16,
         key: &[u8],
     ) -> Result<(), PutError> {
-        ring.remove(&[checkpoint_prefix(tag).as_slice(), key].concat())
+        ring.remove(&checkpoint_key(tag, key))
     }
 
-    /// Forgets the checkpoints of all sources but these, and their names and tallies once the ring
-    /// has none of their records. No batch of theirs may come after it.
+    /// Forgets the checkpoints of all sources but these, and their names and tallies once neither
+    /// the ring nor a driver has any of their records. No batch of theirs may come after it.
     pub fn forget_sources_except<S: Storage>(
         &mut self,
         ring: &mut Ring<S>,
         named: &BTreeSet<String>,
     ) -> Result<(), PutError> {
         let left = ring.counts(ring.first(), ring.next())?;
+        let in_hand = self.would_lose(ring.first());
         let gone: Vec<u16> = self
             .sources
             .iter()
@@ -237,14 +239,10 @@ impl Books {
             .map(|(tag, _)| *tag)
             .collect();
         for tag in gone {
-            let prefix = checkpoint_prefix(tag);
-            let keys: Vec<Vec<u8>> = ring
-                .states()
-                .filter(|(key, _)| key.starts_with(&prefix))
-                .map(|(key, _)| key.to_vec())
-                .collect();
-            keys.iter().try_for_each(|key| ring.remove(key))?;
-            if !left.contains_key(&tag) {
+            for (key, _) in self.checkpoints(ring, tag) {
+                self.forget_checkpoint(ring, tag, &key)?;
+            }
+            if !in_hand && !left.contains_key(&tag) {
                 for book in self.destinations.values_mut() {
                     book.forget_source(ring, tag);
                     book.write(ring, &mut self.ledger).ok();
@@ -341,10 +339,11 @@ impl Books {
         Some(book.current(ring))
     }
 
-    /// Open destinations by name.
+    /// Every destination that is known, open or not, by name.
     pub fn tallies<S: Storage>(&self, ring: &Ring<S>) -> BTreeMap<String, DestinationTally> {
-        let open = self.destinations.values().filter(|book| book.is_open);
-        open.map(|book| (book.name.clone(), book.current(ring)))
+        let books = self.destinations.values();
+        books
+            .map(|book| (book.name.clone(), book.current(ring)))
             .collect()
     }
 

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use diskring::{PutError, Ring, Storage};
-use serde::{Deserialize, Serialize};
 
 use crate::tally::DestinationTally;
 
@@ -18,7 +17,7 @@ const KEY_CHECKPOINT: u8 = b'c';
 const STATE_BYTES: usize = 4;
 
 /// What is kept of a source that the ring does not count.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct SourceState {
     pub(super) name: Arc<str>,
     /// How many entries the ring had had under its number before it got it.
@@ -29,43 +28,35 @@ pub(super) struct SourceState {
     pub(super) refused: u64,
 }
 
-impl Default for SourceState {
-    fn default() -> Self {
-        Self::from(StoredSource::default())
-    }
-}
-
 impl SourceState {
+    /// The numbers have fixed places: counting needs no room, however full the ring is.
     pub(super) fn encode(&self) -> Vec<u8> {
-        let stored = StoredSource {
-            name: &self.name,
-            before: self.before,
-            filtered: self.filtered,
-            decode_errors: self.decode_errors,
-            cut: self.cut,
-            refused: self.refused,
-        };
-        // A text and numbers always serialize.
-        postcard::to_allocvec(&stored).unwrap_or_default()
+        let numbers = [
+            self.before,
+            self.filtered,
+            self.decode_errors,
+            self.cut,
+            self.refused,
+        ];
+        let mut bytes: Vec<u8> = numbers.into_iter().flat_map(u64::to_le_bytes).collect();
+        bytes.extend_from_slice(self.name.as_bytes());
+        bytes
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        postcard::from_bytes::<StoredSource<'_>>(bytes)
-            .ok()
-            .map(Self::from)
-    }
-}
-
-impl From<StoredSource<'_>> for SourceState {
-    fn from(stored: StoredSource<'_>) -> Self {
-        Self {
-            name: stored.name.into(),
-            before: stored.before,
-            filtered: stored.filtered,
-            decode_errors: stored.decode_errors,
-            cut: stored.cut,
-            refused: stored.refused,
-        }
+        let (numbers, name) = bytes.split_first_chunk::<40>()?;
+        let (numbers, _) = numbers.as_chunks();
+        let [before, filtered, decode_errors, cut, refused] = <[[u8; 8]; 5]>::try_from(numbers)
+            .ok()?
+            .map(u64::from_le_bytes);
+        Some(Self {
+            name: std::str::from_utf8(name).ok()?.into(),
+            before,
+            filtered,
+            decode_errors,
+            cut,
+            refused,
+        })
     }
 }
 
@@ -164,25 +155,20 @@ pub(super) fn destination_key(name: &str) -> Vec<u8> {
     [&[KEY_DESTINATION], name.as_bytes()].concat()
 }
 
-/// What the keys of a source's checkpoints begin with.
-pub(super) fn checkpoint_prefix(tag: u16) -> [u8; 3] {
+/// A source's keys and offsets.
+pub(super) fn checkpoints<S: Storage>(ring: &Ring<S>, tag: u16) -> Vec<(Vec<u8>, u64)> {
+    let prefix = checkpoint_key(tag, &[]);
+    let checkpoint = |(key, value): (&[u8], &[u8])| {
+        let key = key.strip_prefix(prefix.as_slice())?;
+        let offset = u64::from_le_bytes(value.try_into().ok()?);
+        Some((key.to_vec(), offset))
+    };
+    ring.states().filter_map(checkpoint).collect()
+}
+
+pub(super) fn checkpoint_key(tag: u16, key: &[u8]) -> Vec<u8> {
     let [low, high] = tag.to_le_bytes();
-    [KEY_CHECKPOINT, low, high]
-}
-
-/// The offset of a checkpoint.
-pub(super) fn number_of(bytes: &[u8]) -> Option<u64> {
-    Some(u64::from_le_bytes(bytes.try_into().ok()?))
-}
-
-#[derive(Default, Serialize, Deserialize)]
-struct StoredSource<'a> {
-    name: &'a str,
-    before: u64,
-    filtered: u64,
-    decode_errors: u64,
-    cut: u64,
-    refused: u64,
+    [&[KEY_CHECKPOINT, low, high], key].concat()
 }
 
 const fn len(key: &[u8], value: &[u8]) -> usize {
