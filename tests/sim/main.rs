@@ -9,9 +9,11 @@
     reason = "a test may fail by panic, and prints its seed"
 )]
 
+mod books;
 mod ring_beyond;
 mod ring_compat;
 mod ring_contents;
+mod ring_counts;
 mod ring_crash;
 mod ring_exhaustive;
 mod ring_model;

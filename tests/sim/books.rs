@@ -1,0 +1,309 @@
+//! Histories of the books: sources, drivers, evictions in both policies, reloads, cuts.
+//!
+//! Each history follows from one seed, on a ring whose disk tears: `SIM_SEED=7` reruns one,
+//! `SIM_SEEDS=100000` runs more. After every operation, and after every recovery, ring and books say
+//! exactly what the [`Truth`] says.
+
+mod coverage;
+mod drivers;
+mod rot;
+mod store;
+mod truth;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use diskring::sim::{Rng, SharedDisk, SimDisk};
+use diskring::{AppendError, Compression, OpenError, Options, Ring, RingId, Seq, Unrecovered};
+use pipeline::books::{Books, DestinationIndex};
+
+use coverage::Coverage;
+use drivers::Driver;
+use truth::{Change, Names, Step, Truth};
+
+const SEEDS: u64 = 250;
+const PAGE: usize = 4096;
+const SOURCES: [&str; 4] = ["boiler", "door", "meter", "pump"];
+const DESTINATIONS: [&str; 3] = ["all", "some", "any"];
+
+#[test]
+fn the_law_holds_in_every_history() {
+    let chosen = number("SIM_SEED");
+    let seeds = match chosen {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SIM_SEEDS").unwrap_or(SEEDS),
+    };
+    let mut coverage = Coverage::default();
+    for seed in seeds {
+        match run(seed) {
+            Ok(seen) => coverage.add(&seen),
+            Err(text) => panic!("SIM_SEED={seed}: {text}"),
+        }
+    }
+    eprintln!("{coverage:?}");
+    if chosen.is_none() {
+        for (what, times) in coverage.figures() {
+            assert!(
+                times > 20,
+                "only {times} {what} in {} histories",
+                coverage.histories
+            );
+        }
+    }
+}
+
+/// A ring with its books, sources and drivers.
+struct World {
+    rng: Rng,
+    disk: SharedDisk,
+    options: Options,
+    blocks: bool,
+    payload_max: usize,
+    ring: Ring<SharedDisk>,
+    books: Books,
+    /// What is durable for certain, and what was done since; `now` is both together.
+    durable: Truth,
+    steps: Vec<Step>,
+    now: Truth,
+    drivers: BTreeMap<String, Driver>,
+    /// What destinations take by name, also of those that were closed since the start.
+    from: BTreeMap<String, Names>,
+    /// Numbers of destinations that were closed; nothing that is said of them counts.
+    retired: Vec<DestinationIndex>,
+    used_tags: BTreeSet<u16>,
+    coverage: Coverage,
+}
+
+/// Runs the history of one seed; the text says what went wrong.
+fn run(seed: u64) -> Result<Coverage, String> {
+    let mut world = World::new(seed)?;
+    let operations = 60 + world.rng.below(200);
+    for number in 0..operations {
+        world
+            .step()
+            .map_err(|text| format!("operation {number}: {text}"))?;
+    }
+    world.recover()?;
+    world.coverage.histories = 1;
+    Ok(world.coverage)
+}
+
+impl World {
+    fn new(seed: u64) -> Result<Self, String> {
+        let mut rng = Rng::new(seed);
+        let is_small = !rng.one_in(8);
+        let segment_pages = 11 + rng.below(6);
+        let capacity = if is_small {
+            (2 + (4 + rng.below(4)) * segment_pages) * PAGE
+        } else {
+            (1 + rng.below(2)) << 20
+        };
+        let disk = SharedDisk::new(SimDisk::new(capacity, 512));
+        let options = Options {
+            segment_bytes: is_small.then(|| u32::try_from(segment_pages * PAGE).unwrap()),
+            compression: Compression::None,
+            ..Options::default()
+        };
+        let ring = Ring::create(disk.clone(), RingId(seed | 1), &options)
+            .map_err(|error| format!("create: {error}"))?;
+        let segment_bytes = usize::try_from(ring.stats().segment_bytes).unwrap();
+        let payload_max = ring.entry_bytes_max().min(segment_bytes / 12);
+        let mut world = Self {
+            blocks: rng.one_in(3),
+            rng,
+            disk,
+            options,
+            payload_max,
+            books: Books::open(&ring).map_err(fatal)?,
+            ring,
+            durable: Truth::default(),
+            steps: Vec::new(),
+            now: Truth::default(),
+            drivers: BTreeMap::new(),
+            from: BTreeMap::new(),
+            retired: Vec::new(),
+            used_tags: BTreeSet::new(),
+            coverage: Coverage::default(),
+        };
+        world.open_some()?;
+        Ok(world)
+    }
+
+    /// One random operation; the power may fail in it.
+    fn step(&mut self) -> Result<(), String> {
+        let done = match self.rng.below(40) {
+            0..=11 => self.batch(),
+            12..=14 => self.sync(),
+            15..=20 => self.read(),
+            21..=22 => {
+                self.plan();
+                Ok(())
+            }
+            23..=29 => self.commit(),
+            30 => self.commit_behind(),
+            31..=32 => self.reopen(),
+            33 => self.forget(),
+            34 => self.open_source(),
+            35 => {
+                self.refuse();
+                Ok(())
+            }
+            36 => self.check_counts(),
+            37 => {
+                let fuel = u64::try_from(self.rng.below(12)).unwrap();
+                self.disk.disk().set_fuel(Some(fuel));
+                Ok(())
+            }
+            _ if self.rng.one_in(3) => self.recover(),
+            _ => Ok(()),
+        };
+        if self.disk.disk().is_dead() {
+            return self.recover();
+        }
+        done?;
+        self.write()?;
+        if self.disk.disk().is_dead() {
+            return self.recover();
+        }
+        if std::env::var("SIM_TRACE").is_ok() {
+            eprintln!("{:?}", self.books.tallies(&self.ring));
+        }
+        self.now.compare(&self.ring, &self.books)
+    }
+
+    /// What has its place needs no more room, however full the ring is.
+    fn write(&mut self) -> Result<(), String> {
+        match self.books.write(&mut self.ring) {
+            Err(_) if self.disk.disk().is_dead() => Ok(()),
+            written => written.map_err(fatal),
+        }
+    }
+
+    /// Whether the ring has room for new states as it would have for an entry.
+    fn has_room(&mut self, bytes: usize) -> Result<bool, String> {
+        match self.ring.reserve(0, bytes, 0) {
+            Ok(()) => Ok(true),
+            Err(AppendError::Full) => Ok(false),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn record(&mut self, step: Step) {
+        if std::env::var("SIM_TRACE").is_ok() {
+            eprintln!("{step:?}");
+        }
+        self.now.apply(step.clone());
+        self.steps.push(step);
+    }
+
+    fn record_change(&mut self, destination: &str, change: Change) {
+        let name = destination.to_owned();
+        self.record(Step::Destination { name, change });
+    }
+
+    fn pick(&mut self, from: Vec<String>) -> Option<String> {
+        let nth = self.rng.below(from.len());
+        from.into_iter().nth(nth)
+    }
+
+    fn pick_source(&mut self) -> Option<String> {
+        self.pick(self.now.sources.keys().cloned().collect())
+    }
+
+    fn pick_driver(&mut self) -> Option<String> {
+        self.pick(self.drivers.keys().cloned().collect())
+    }
+
+    /// The ring counts any range as the truth does.
+    fn check_counts(&mut self) -> Result<(), String> {
+        let (first, next) = (self.ring.first().get(), self.ring.next().get());
+        let durable = usize::try_from(self.ring.durable().get() - first).unwrap();
+        let start = first + u64::try_from(self.rng.below(durable + 1)).unwrap();
+        let end = if self.rng.one_in(2) {
+            next
+        } else {
+            first + u64::try_from(self.rng.below(durable + 1)).unwrap()
+        };
+        let mut expected = BTreeMap::<u16, u64>::new();
+        for seq in start..end {
+            let tag = self.now.entries[usize::try_from(seq).unwrap()];
+            *expected.entry(tag).or_default() += 1;
+        }
+        let counts = self
+            .ring
+            .counts(Seq::new(start), Seq::new(end))
+            .map_err(fatal)?;
+        self.coverage.counts += 1;
+        if counts == expected {
+            Ok(())
+        } else {
+            Err(format!(
+                "{counts:?} in {start}..{end} instead of {expected:?}"
+            ))
+        }
+    }
+
+    /// The power fails and comes back; what is left must be the truth after some of the steps.
+    fn recover(&mut self) -> Result<(), String> {
+        self.coverage.cuts += 1;
+        self.disk.disk().cut(&mut self.rng);
+        let (ring, _) = Unrecovered::open(self.disk.clone())
+            .and_then(|unrecovered| unrecovered.recover(&self.options))
+            .map_err(|error: OpenError| format!("recovery: {error}"))?;
+        let books = Books::open(&ring).map_err(fatal)?;
+        let (first, next) = (ring.first().get(), ring.next().get());
+        let steps = std::mem::take(&mut self.steps);
+        let total = steps.len();
+        let mut truth = self.durable.clone();
+        let mut found = None;
+        let mut last = Ok(());
+        let mut steps = steps.into_iter();
+        for count in 0..=total {
+            if (truth.first, truth.next()) == (first, next) {
+                let settled = truth.settled();
+                last = settled.compare(&ring, &books);
+                if last.is_ok() {
+                    let lost = |truth: &Truth| truth.fate_count();
+                    let losses = lost(&settled) - lost(&truth);
+                    found = Some((count, losses, settled));
+                }
+            }
+            if let Some(step) = steps.next() {
+                truth.apply(step);
+            }
+        }
+        let Some((count, losses, settled)) = found else {
+            return Err(format!(
+                "recovered {first}..{next} after none of {total} steps: {last:?}"
+            ));
+        };
+        self.coverage.rollbacks += u64::from(count < total);
+        self.coverage.settled_at_start += losses;
+        self.now = settled.clone();
+        self.durable = settled;
+        self.ring = ring;
+        self.books = books;
+        self.drivers.clear();
+        self.retired.clear();
+        self.from.clear();
+        self.open_some()
+    }
+
+    fn open_some(&mut self) -> Result<(), String> {
+        for name in DESTINATIONS {
+            self.open_destination(name)?;
+        }
+        self.open_source()?;
+        self.now.compare(&self.ring, &self.books)
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "fits map_err")]
+fn fatal(error: impl ToString) -> String {
+    error.to_string()
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name)
+        .ok()
+        .map(|text| text.parse().expect("a number"))
+}
