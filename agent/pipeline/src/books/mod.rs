@@ -320,13 +320,10 @@ impl Books {
 
     /// Destinations that the ring knows and nobody has open, and how many records wait for each.
     pub fn closed_destinations<S: Storage>(&self, ring: &Ring<S>) -> Vec<(String, u64)> {
-        let is_open = |name: &str| {
-            self.destinations
-                .values()
-                .any(|book| book.is_open && book.name == *name)
-        };
-        let known = states::destinations(ring).filter(|(name, _)| !is_open(name));
-        known.map(|(name, tally)| (name, tally.waiting())).collect()
+        let closed = self.destinations.values().filter(|book| !book.is_open);
+        closed
+            .map(|book| (book.name.clone(), book.current(ring).waiting()))
+            .collect()
     }
 
     /// Where an open destination stands.
