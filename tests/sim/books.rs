@@ -41,6 +41,11 @@ fn the_law_holds_in_every_history() {
     }
     eprintln!("{coverage:?}");
     if chosen.is_none() {
+        assert!(
+            coverage.merged * 50 < coverage.histories,
+            "sources are told apart in all but {}",
+            coverage.merged
+        );
         for (what, times) in coverage.figures() {
             assert!(
                 times > 20,
@@ -84,6 +89,12 @@ fn run(seed: u64) -> Result<Coverage, String> {
     }
     world.recover()?;
     world.coverage.histories = 1;
+    let tallies = world.books.tallies(&world.ring);
+    let truth = &world.now.destinations;
+    let is_apart = tallies
+        .iter()
+        .all(|(name, tally)| *tally.evicted() == truth[name].evicted());
+    world.coverage.merged += u64::from(!is_apart);
     Ok(world.coverage)
 }
 

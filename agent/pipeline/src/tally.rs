@@ -201,7 +201,7 @@ impl DestinationTally {
     }
 
     /// The sources it takes by number; `None` is every source.
-    pub(crate) const fn takes(&self) -> Option<&BTreeSet<u16>> {
+    pub const fn takes(&self) -> Option<&BTreeSet<u16>> {
         self.takes.as_ref()
     }
 

@@ -18,12 +18,15 @@ pub(super) struct Coverage {
     pub(super) sources_forgotten: u64,
     pub(super) tags_reused: u64,
     pub(super) checkpoints_refused: u64,
+    pub(super) checkpoints_without_room: u64,
     pub(super) counts: u64,
+    /// Histories at whose end evicted records were not told apart by source.
+    pub(super) merged: u64,
 }
 
 impl Coverage {
     /// Each figure with its name.
-    pub(super) fn figures(&self) -> [(&'static str, u64); 16] {
+    pub(super) fn figures(&self) -> [(&'static str, u64); 17] {
         [
             ("cuts", self.cuts),
             ("rollbacks", self.rollbacks),
@@ -39,6 +42,7 @@ impl Coverage {
             ("sources forgotten", self.sources_forgotten),
             ("numbers used again", self.tags_reused),
             ("checkpoints refused", self.checkpoints_refused),
+            ("checkpoints without room", self.checkpoints_without_room),
             ("histories", self.histories),
             ("counted ranges", self.counts),
         ]
@@ -60,6 +64,8 @@ impl Coverage {
         self.sources_forgotten += other.sources_forgotten;
         self.tags_reused += other.tags_reused;
         self.checkpoints_refused += other.checkpoints_refused;
+        self.checkpoints_without_room += other.checkpoints_without_room;
         self.counts += other.counts;
+        self.merged += other.merged;
     }
 }

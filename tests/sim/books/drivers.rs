@@ -144,7 +144,7 @@ impl World {
                 .close_destination(&mut self.ring, index)
                 .map_err(fatal)?;
         }
-        if self.rng.one_in(4) || !self.has_room(200)? {
+        if self.rng.one_in(4) {
             return Ok(());
         }
         self.open_destination(name)
@@ -160,10 +160,6 @@ impl World {
     }
 
     pub(super) fn open_destination(&mut self, name: &str) -> Result<(), String> {
-        if self.drivers.contains_key(name) {
-            self.coverage.doubled += 1;
-            self.record_close(name);
-        }
         let from: Option<Names> = match name {
             "all" => None,
             "some" => Some(SOURCES[..2].iter().copied().map(str::to_owned).collect()),
@@ -178,8 +174,15 @@ impl World {
             named.map(|(_, source)| source.tag).collect()
         });
         let known = self.now.destinations.get(name);
-        if known.is_some_and(|truth| truth.takes != takes) {
-            self.coverage.changed += 1;
+        let is_changed = known.is_some_and(|truth| truth.takes != takes);
+        // Only what is new or takes others needs more room than it has.
+        if (is_changed || known.is_none()) && !self.has_room(200)? {
+            return Ok(());
+        }
+        self.coverage.changed += u64::from(is_changed);
+        if self.drivers.contains_key(name) {
+            self.coverage.doubled += 1;
+            self.record_close(name);
         }
         let positions = self.now.destinations.values().map(|truth| truth.committed);
         let first = self.ring.first().get();
