@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use pipeline::time::WallClock;
 
 /// Where the configuration is read from when nobody says otherwise.
 pub(crate) const CONFIG_DEFAULT: &str = "/etc/hydrant/hydrant.toml";
@@ -47,6 +48,8 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Ask a running agent how it stands
     Status(StatusArgs),
+    /// Have delivered records delivered once more, as far as the ring still holds them
+    Replay(ReplayArgs),
     /// Print the JSON Schema of the configuration, for editors
     Schema,
     /// Print a completion script for a shell
@@ -87,4 +90,51 @@ pub(crate) struct StatusArgs {
     /// One JSON document for programs
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What `replay` sends.
+#[derive(Args, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag that is typed"
+)]
+pub(crate) struct ReplayArgs {
+    /// Name of the destination that is to get them
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) destination: String,
+    /// Records received then or later: RFC 3339 such as 2026-11-20T10:00, in UTC unless it says
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) since: Option<WallClock>,
+    /// Records received before then
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) until: Option<WallClock>,
+    /// Records from this number in the ring on
+    #[arg(long, value_name = "N")]
+    pub(crate) from_seq: Option<u64>,
+    /// Records before this number in the ring
+    #[arg(long, value_name = "N")]
+    pub(crate) to_seq: Option<u64>,
+    /// Everything that the ring still holds and that was delivered
+    #[arg(long, conflicts_with_all = ["since", "until", "from_seq", "to_seq"])]
+    pub(crate) all: bool,
+    /// End the replays to this destination that are under way
+    #[arg(long, conflicts_with_all = ["since", "until", "from_seq", "to_seq", "all"])]
+    pub(crate) stop: bool,
+    /// Send them from here while no agent runs, instead of asking a running one
+    #[arg(long, conflicts_with = "socket")]
+    pub(crate) offline: bool,
+    /// Configuration file of the agent
+    #[arg(short, long, value_name = "FILE", default_value = CONFIG_DEFAULT)]
+    pub(crate) config: PathBuf,
+    /// Its control socket, instead of the one the configuration names
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+    /// Answer with one JSON document for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn time(text: &str) -> Result<WallClock, String> {
+    text.parse()
+        .map_err(|error: pipeline::time::TimeError| error.to_string())
 }

@@ -7,12 +7,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::reactor::Overview;
+use crate::replay::{ReplayAnswer, ReplayQuestion};
 use crate::telemetry::Status;
 
 /// How many askers at once.
@@ -23,6 +25,9 @@ const QUESTION_BYTES_MAX: u64 = 1024;
 
 /// The longest answer a client takes.
 const ANSWER_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Begins a question about replays, which is JSON.
+const REPLAY: &str = "replay ";
 
 /// How long an asker may take to ask and to read.
 const ASK_MAX: Duration = Duration::from_secs(5);
@@ -77,7 +82,13 @@ async fn answer(mut stream: UnixStream, overview: &Overview) -> io::Result<()> {
             Ok(status) => serde_json::to_vec(&status).map_err(io::Error::other)?,
             Err(_) => br#"{"error":"the store has ended"}"#.to_vec(),
         },
-        _ => br#"{"error":"unknown question"}"#.to_vec(),
+        question => match question.strip_prefix(REPLAY).map(serde_json::from_str) {
+            Some(Ok(question)) => {
+                let answer = overview.replay(question).await;
+                serde_json::to_vec(&answer).map_err(io::Error::other)?
+            }
+            _ => br#"{"error":"unknown question"}"#.to_vec(),
+        },
     };
     writer.write_all(&answer).await?;
     writer.shutdown().await
@@ -117,9 +128,23 @@ impl std::error::Error for AskError {}
 
 /// Asks a running agent how things stand.
 pub(crate) async fn ask_status(path: &Path) -> Result<Status, AskError> {
+    ask(path, "status").await
+}
+
+/// Asks a running agent to deliver records once more, or to end that.
+pub(crate) async fn ask_replay(
+    path: &Path,
+    question: &ReplayQuestion,
+) -> Result<ReplayAnswer, AskError> {
+    let question = serde_json::to_string(question);
+    let question = question.map_err(|error| AskError::NoAnswer(error.to_string()))?;
+    ask(path, &format!("{REPLAY}{question}")).await
+}
+
+async fn ask<T: DeserializeOwned>(path: &Path, question: &str) -> Result<T, AskError> {
     let ask = async {
         let mut stream = UnixStream::connect(path).await?;
-        stream.write_all(b"status\n").await?;
+        stream.write_all(format!("{question}\n").as_bytes()).await?;
         let mut answer = Vec::new();
         stream
             .take(ANSWER_BYTES_MAX)

@@ -14,6 +14,7 @@ mod file_storage;
 mod intake;
 mod metrics;
 mod reactor;
+mod replay;
 mod ring_file;
 mod show;
 mod source;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments.config),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Status(arguments) => app::status(&arguments),
+        Command::Replay(arguments) => replay::run(&arguments),
         Command::Schema => {
             let schema = pipeline::config::schema();
             print(&format!("{schema:#}\n"))

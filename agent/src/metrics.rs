@@ -213,7 +213,7 @@ const SOURCE_METRICS: [Metric<SourceStatus>; 10] = [
     ),
 ];
 
-const DESTINATION_METRICS: [Metric<DestinationStatus>; 12] = [
+const DESTINATION_METRICS: [Metric<DestinationStatus>; 14] = [
     (
         "destination_waiting",
         "gauge",
@@ -237,6 +237,18 @@ const DESTINATION_METRICS: [Metric<DestinationStatus>; 12] = [
         "counter",
         "Records a transform let go.",
         |d| d.filtered,
+    ),
+    (
+        "destination_replayed_total",
+        "counter",
+        "Records delivered once more because somebody asked for it.",
+        |d| d.replayed,
+    ),
+    (
+        "destination_stretches",
+        "gauge",
+        "Backlogs and replays under way.",
+        |d| u64::try_from(d.stretches.len()).unwrap_or(u64::MAX),
     ),
     (
         "destination_truncated_total",

@@ -12,15 +12,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pipeline::config::{Config, DestinationConfig, SourceConfig};
+use pipeline::tally::{Stretch, StretchId, StretchKind};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::clock::Clock;
-use crate::deliver::{self, DestinationGauges, DestinationParts};
+use crate::deliver::{self, DestinationGauges, DestinationParts, SharedTurns};
+use crate::replay::{ReplayAnswer, ReplayQuestion};
 use crate::store::{Request, StoreEnded, StoreHandle};
-use crate::telemetry::{DestinationStatus, SourceCounters, SourceStatus, Status};
+use crate::telemetry::{DestinationStatus, SourceCounters, SourceStatus, Status, StretchStatus};
 use crate::{config_files, control, metrics, source};
 
 /// How long sources may take to hand over what they have and to acknowledge what is durable.
@@ -123,6 +125,8 @@ impl Overview {
                     .map(|(tag, count)| (source_name(tag), *count))
                     .collect(),
                 truncated: tally.truncated(),
+                replayed: tally.replayed(),
+                stretches: tally.stretches().filter_map(stretch_status).collect(),
                 ..DestinationStatus::default()
             };
             if let Some(gauges) = gauges.get(name) {
@@ -142,6 +146,42 @@ impl Overview {
             destinations: destinations.collect(),
         })
     }
+}
+
+impl Overview {
+    /// Begins or ends replays.
+    pub(crate) async fn replay(&self, question: ReplayQuestion) -> ReplayAnswer {
+        let ReplayQuestion { destination, wish } = question;
+        let Some(wish) = wish else {
+            return match self.store.stop_replays(destination.clone()).await {
+                Ok(Some(count)) => ReplayAnswer::Stopped(count),
+                Ok(None) => {
+                    ReplayAnswer::Error(format!("there is no destination \"{destination}\""))
+                }
+                Err(StoreEnded) => ReplayAnswer::Error("the store has ended".to_owned()),
+            };
+        };
+        let mark = u64::try_from(self.clock.wall().as_millis()).unwrap_or(0);
+        match self.store.replay(destination, wish, mark).await {
+            Ok(answer) => answer.into(),
+            Err(StoreEnded) => ReplayAnswer::Error("the store has ended".to_owned()),
+        }
+    }
+}
+
+/// What is shown of a stretch; nothing of the live one, which the destination's own numbers show.
+fn stretch_status((_, stretch): (StretchId, &Stretch)) -> Option<StretchStatus> {
+    let kind = match stretch.kind() {
+        StretchKind::Live => return None,
+        StretchKind::Backlog => "backlog",
+        StretchKind::Replay => "replay",
+    };
+    Some(StretchStatus {
+        kind: kind.to_owned(),
+        committed: stretch.committed().get(),
+        end: stretch.limit()?.get(),
+        waiting: stretch.waiting(),
+    })
 }
 
 impl Reactor {
@@ -307,7 +347,7 @@ impl Reactor {
     ) -> Result<Running<DestinationConfig>, StoreEnded> {
         let overview = &self.overview;
         let gauges = Arc::new(DestinationGauges::default());
-        let opening = overview
+        let index = overview
             .store
             .open_destination(name.to_owned(), wanted.from.clone())
             .await?;
@@ -321,7 +361,9 @@ impl Reactor {
             agent: config.agent.id.clone(),
             config: wanted.clone(),
             transforms: Arc::new(source::compiled(&wanted.transforms)),
-            opening,
+            index,
+            lane: 0,
+            turns: Rc::new(SharedTurns::new(wanted.drain.backlog_share_percent)),
             gauges,
             clock: overview.clock,
             store: overview.store.clone(),

@@ -76,6 +76,16 @@ fn troubles(status: &Status) -> String {
         push(&mut page, format_args!("{gap}{kind} {name}: {error}\n"));
     }
     for (name, destination) in &status.destinations {
+        for stretch in &destination.stretches {
+            let (kind, waiting) = (&stretch.kind, number(stretch.waiting));
+            let (first, last) = (stretch.committed, stretch.end.saturating_sub(1));
+            push(
+                &mut page,
+                format_args!(
+                    "destination {name}: {kind} of {waiting} records, {first} to {last}\n"
+                ),
+            );
+        }
         if destination.truncated > 0 {
             let count = destination.truncated;
             push(

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use pipeline::tally::SourceTally;
+use pipeline::turns::Rank;
 use serde::{Deserialize, Serialize};
 
 /// What a source counts.
@@ -125,21 +126,27 @@ pub(crate) struct DestinationCounters {
     pub(crate) sent_bytes: AtomicU64,
     /// Refused records that found no place in the dead letter folder any more.
     pub(crate) dead_letters_removed: AtomicU64,
-    error: Mutex<Option<String>>,
+    errors: Mutex<BTreeMap<Rank, String>>,
 }
 
 impl DestinationCounters {
-    /// What went wrong last, in plain words.
-    pub(crate) fn set_error(&self, text: Option<String>) {
-        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = text;
+    /// What went wrong last at the driver of this rank, in plain words; true when that is news.
+    pub(crate) fn set_error(&self, rank: Rank, text: Option<&str>) -> bool {
+        let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        if errors.get(&rank).map(String::as_str) == text {
+            return false;
+        }
+        match text {
+            Some(text) => errors.insert(rank, text.to_owned()),
+            None => errors.remove(&rank),
+        };
+        true
     }
 
-    /// What went wrong last.
+    /// What went wrong last, at the driver that goes first.
     pub(crate) fn error(&self) -> Option<String> {
-        self.error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        errors.values().next().cloned()
     }
 }
 
@@ -183,6 +190,19 @@ pub(crate) struct BufferStatus {
     pub(crate) syncs: u64,
     /// Whether sources are being made to wait for room.
     pub(crate) blocked: bool,
+}
+
+/// A backlog or a replay.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct StretchStatus {
+    /// `backlog` or `replay`.
+    pub(crate) kind: String,
+    /// Everything of it before has a final verdict.
+    pub(crate) committed: u64,
+    /// The first entry behind it.
+    pub(crate) end: u64,
+    /// Records of it that the destination has still to take.
+    pub(crate) waiting: u64,
 }
 
 /// A source's part of [`Status`].
@@ -247,6 +267,10 @@ pub(crate) struct DestinationStatus {
     pub(crate) evicted_by_source: BTreeMap<String, u64>,
     /// Records that the disk could not give back.
     pub(crate) truncated: u64,
+    /// Records delivered once more because somebody asked for it.
+    pub(crate) replayed: u64,
+    /// Backlogs and replays under way.
+    pub(crate) stretches: Vec<StretchStatus>,
     /// Age of the oldest record it has still to take.
     pub(crate) oldest_waiting_ms: Option<u64>,
     /// Requests since the start.

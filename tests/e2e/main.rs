@@ -17,6 +17,8 @@ mod crash;
 #[cfg(test)]
 mod destinations;
 #[cfg(test)]
+mod drain;
+#[cfg(test)]
 mod file;
 #[cfg(test)]
 mod firehose;
@@ -28,6 +30,8 @@ mod mqtt_listener;
 mod offline;
 #[cfg(test)]
 mod reload;
+#[cfg(test)]
+mod replay;
 #[cfg(test)]
 mod service;
 #[cfg(test)]

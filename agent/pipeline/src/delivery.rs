@@ -217,6 +217,16 @@ impl Delivery {
         }
     }
 
+    /// Goes on at `first`: what is before it is another's to deliver.
+    ///
+    /// # Panics
+    ///
+    /// When a plan is under way.
+    pub fn handle_skipped(&mut self, first: Seq) {
+        assert!(self.pieces.is_empty(), "one plan at a time");
+        self.commit.committed = self.commit.committed.max(first);
+    }
+
     /// Takes the units that the range of the last [`Action::Encode`] was encoded to.
     ///
     /// They may end before the range does, if it did not fit; the rest is asked for later.

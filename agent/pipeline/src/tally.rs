@@ -5,9 +5,13 @@
 //! [`crate::books`] says when, and keeps tallies as states of the ring, durable in the same sync
 //! as what they count.
 
+mod stretch;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use diskring::Seq;
+
+pub use stretch::{Stretch, StretchId, StretchKind};
 
 /// What became of a source's records, ever.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,104 +74,122 @@ impl std::ops::AddAssign for BatchOutcome {
 }
 
 /// Where a destination stands, and what became of its records, ever.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+///
+/// What a replay delivers is not among them but for [`DestinationTally::replayed`].
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DestinationTally {
-    committed: u64,
-    planned: u64,
     delivered: u64,
     rejected: u64,
     filtered: u64,
     truncated: u64,
-    waiting: u64,
-    /// How many entries of its sources the ring had had when `waiting` was counted.
+    replayed: u64,
+    /// How many entries of its sources the ring had had when the live stretch was counted.
     counted: u64,
     /// The sources it takes by number; `None` is every source.
     takes: Option<BTreeSet<u16>>,
     evicted: BTreeMap<u16, u64>,
+    live: Stretch,
+    /// Backlogs and replays, none of them finished.
+    others: BTreeMap<StretchId, Stretch>,
 }
 
 /// How many numbers of a destination have a fixed place in its state.
-const NUMBERS: usize = 9;
+const NUMBERS: usize = 7;
+
+/// So many backlogs, and so many replays, a destination has at a time.
+const STRETCHES_MAX: usize = 6;
 
 impl DestinationTally {
     /// A destination that begins with `start`.
-    pub(crate) fn starting_at(start: Seq) -> Self {
-        let start = start.get();
+    pub(crate) const fn starting_at(start: Seq) -> Self {
         Self {
-            committed: start,
-            planned: start,
-            ..Self::default()
+            delivered: 0,
+            rejected: 0,
+            filtered: 0,
+            truncated: 0,
+            replayed: 0,
+            counted: 0,
+            takes: None,
+            evicted: BTreeMap::new(),
+            live: Stretch::live(start.get()),
+            others: BTreeMap::new(),
         }
     }
 
     /// As a state of the ring.
     ///
-    /// Only sources that are taken or told apart make it longer: a commit needs no room, nor does an
-    /// eviction of unknown sources, however full the ring is.
+    /// Only sources that are taken or told apart and stretches that are begun make it longer: a
+    /// commit needs no room, nor does an eviction of unknown sources, however full the ring is.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let unknown = self.evicted.get(&UNKNOWN_SOURCE).copied().unwrap_or(0);
         let numbers: [u64; NUMBERS] = [
-            self.committed,
-            self.planned,
             self.delivered,
             self.rejected,
             self.filtered,
             self.truncated,
-            self.waiting,
+            self.replayed,
             self.counted,
             unknown,
         ];
+        let mut bytes: Vec<u8> = numbers.into_iter().flat_map(u64::to_le_bytes).collect();
+        bytes.push(u8::try_from(self.others.len()).unwrap_or(u8::MAX));
+        for (id, stretch) in self.stretches() {
+            stretch.encode(id, &mut bytes);
+        }
         let mut evicted = self.evicted.clone();
         evicted.remove(&UNKNOWN_SOURCE);
         // Sets and maps of numbers always serialize.
         let sources = postcard::to_allocvec(&(&self.takes, evicted)).unwrap_or_default();
-        let mut bytes: Vec<u8> = numbers.into_iter().flat_map(u64::to_le_bytes).collect();
         bytes.extend_from_slice(&sources);
         bytes
     }
 
     /// Out of a state of the ring; `None` for anything else.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
-        let (numbers, sources) = bytes.split_at_checked(NUMBERS * size_of::<u64>())?;
+        let (numbers, rest) = bytes.split_at_checked(NUMBERS * size_of::<u64>())?;
         let (numbers, _) = numbers.as_chunks();
         let [
-            committed,
-            planned,
             delivered,
             rejected,
             filtered,
             truncated,
-            waiting,
+            replayed,
             counted,
             unknown,
         ] = <[[u8; 8]; NUMBERS]>::try_from(numbers)
             .ok()?
             .map(u64::from_le_bytes);
-        let (takes, evicted) = postcard::from_bytes(sources).ok()?;
+        let (others_len, mut rest) = rest.split_first()?;
+        let mut stretches = BTreeMap::new();
+        for _ in 0..=*others_len {
+            let (stretch, after) = rest.split_first_chunk()?;
+            let (id, stretch) = Stretch::decode(*stretch)?;
+            stretches.insert(id, stretch);
+            rest = after;
+        }
+        let live = stretches.remove(&StretchId::LIVE)?;
+        let (takes, evicted) = postcard::from_bytes(rest).ok()?;
         let mut tally = Self {
-            committed,
-            planned,
             delivered,
             rejected,
             filtered,
             truncated,
-            waiting,
+            replayed,
             counted,
             takes,
             evicted,
+            live,
+            others: stretches,
         };
         tally.add_evicted(UNKNOWN_SOURCE, unknown);
         Some(tally)
     }
 
-    /// Everything before has a final verdict.
-    pub const fn committed(&self) -> Seq {
-        Seq::new(self.committed)
-    }
-
-    /// The batch that was begun, if its verdict is not known: everything from `committed` to here.
-    pub fn planned(&self) -> Option<Seq> {
-        (self.planned > self.committed).then_some(Seq::new(self.planned))
+    /// Everything before has a final verdict, and maybe more.
+    pub fn committed(&self) -> Seq {
+        let owed = self.owed();
+        let committed = owed.map(|(_, stretch)| stretch.committed()).min();
+        committed.unwrap_or(self.live.committed())
     }
 
     /// Accepted, ever.
@@ -190,9 +212,14 @@ impl DestinationTally {
         self.truncated
     }
 
-    /// Records that wait for this destination.
-    pub const fn waiting(&self) -> u64 {
-        self.waiting
+    /// Delivered once more because somebody asked for it, ever.
+    pub const fn replayed(&self) -> u64 {
+        self.replayed
+    }
+
+    /// Records that wait for this destination, those of replays apart.
+    pub fn waiting(&self) -> u64 {
+        self.owed().map(|(_, stretch)| stretch.waiting).sum()
     }
 
     /// Evicted before they were delivered, ever, by source number.
@@ -205,9 +232,40 @@ impl DestinationTally {
         self.takes.as_ref()
     }
 
+    /// Its stretches, the live one first.
+    pub fn stretches(&self) -> impl Iterator<Item = (StretchId, &Stretch)> {
+        let others = self.others.iter().map(|(id, stretch)| (*id, stretch));
+        std::iter::once((StretchId::LIVE, &self.live)).chain(others)
+    }
+
+    /// The stretch without an end.
+    pub const fn live(&self) -> &Stretch {
+        &self.live
+    }
+
+    /// The stretch of this number, unless it is finished.
+    pub fn stretch(&self, id: StretchId) -> Option<&Stretch> {
+        if id == StretchId::LIVE {
+            return Some(&self.live);
+        }
+        self.others.get(&id)
+    }
+
+    /// The stretch of this kind that is to be delivered next: the newest backlog, the replay that
+    /// was asked for first.
+    pub fn next_stretch(&self, kind: StretchKind) -> Option<StretchId> {
+        let mut of_kind = self.stretches().filter(|(_, stretch)| stretch.kind == kind);
+        let next = match kind {
+            StretchKind::Live => of_kind.next(),
+            StretchKind::Backlog => of_kind.max_by_key(|(_, backlog)| backlog.limit),
+            StretchKind::Replay => of_kind.min_by_key(|(_, replay)| replay.mark),
+        };
+        next.map(|(id, _)| id)
+    }
+
     /// The ring has had `entries` entries of this destination's sources by now.
     pub(crate) const fn count(&mut self, entries: u64) {
-        self.waiting += entries.saturating_sub(self.counted);
+        self.live.waiting += entries.saturating_sub(self.counted);
         self.counted = entries;
     }
 
@@ -217,52 +275,123 @@ impl DestinationTally {
         self.counted = entries;
     }
 
-    /// So many wait, as was counted anew; gives how many fewer these are than were thought.
-    pub(crate) const fn recount(&mut self, waiting: u64) -> u64 {
-        let missing = self.waiting.saturating_sub(waiting);
-        self.waiting = waiting;
+    /// So many of a stretch wait, as was counted anew; gives how many fewer these are than were
+    /// thought.
+    pub(crate) fn recount(&mut self, id: StretchId, waiting: u64) -> u64 {
+        let Some(stretch) = self.stretch_mut(id) else {
+            return 0;
+        };
+        let missing = stretch.waiting.saturating_sub(waiting);
+        stretch.waiting = waiting;
         missing
     }
 
     /// A batch up to `end` is about to be sent.
-    pub(crate) const fn plan(&mut self, end: Seq) {
-        self.planned = end.get();
+    pub(crate) fn plan(&mut self, id: StretchId, end: Seq) {
+        if let Some(stretch) = self.stretch_mut(id) {
+            stretch.planned = end.get();
+        }
     }
 
-    /// Everything before `end` has a final verdict; what was planned beyond it stays planned.
+    /// Everything of a stretch before `end` has a final verdict; what was planned beyond it stays
+    /// planned.
     ///
     /// What could not be read is left to a recount, which knows for whom it was.
-    pub(crate) fn commit(&mut self, end: Seq, outcome: BatchOutcome) {
-        self.skip_to(end);
+    pub(crate) fn commit(&mut self, id: StretchId, end: Seq, outcome: BatchOutcome) {
+        let Some(stretch) = self.stretch_mut(id) else {
+            return;
+        };
+        stretch.skip_to(end);
+        stretch.waiting = stretch.waiting.saturating_sub(outcome.settled());
+        if stretch.kind == StretchKind::Replay {
+            self.replayed += outcome.delivered;
+            return;
+        }
         self.delivered += outcome.delivered;
         self.rejected += outcome.rejected;
         self.filtered += outcome.filtered;
-        self.waiting = self.waiting.saturating_sub(outcome.settled());
         self.add_evicted(UNKNOWN_SOURCE, outcome.evicted);
     }
 
     /// Records of this source, which were waiting, made room.
-    pub(crate) fn evict(&mut self, source: u16, count: u64) {
-        self.waiting = self.waiting.saturating_sub(count);
-        self.add_evicted(source, count);
-    }
-
-    /// Records that do not count as waiting any more made room.
-    pub(crate) fn add_evicted(&mut self, source: u16, count: u64) {
-        if count > 0 {
-            *self.evicted.entry(source).or_default() += count;
+    pub(crate) fn evict(&mut self, id: StretchId, source: u16, count: u64) {
+        if let Some(stretch) = self.stretch_mut(id) {
+            stretch.waiting = stretch.waiting.saturating_sub(count);
+            self.lose_evicted(id, source, count);
         }
     }
 
-    /// Records that do not count as waiting any more could not be read.
-    pub(crate) const fn add_truncated(&mut self, count: u64) {
-        self.truncated += count;
+    /// Records of a stretch that do not count as waiting any more made room.
+    pub(crate) fn lose_evicted(&mut self, id: StretchId, source: u16, count: u64) {
+        if self.owes(id) {
+            self.add_evicted(source, count);
+        }
     }
 
-    /// Everything before `end` was accounted for.
-    pub(crate) fn skip_to(&mut self, end: Seq) {
-        self.committed = self.committed.max(end.get());
-        self.planned = self.planned.max(self.committed);
+    /// Records of a stretch that do not count as waiting any more could not be read.
+    pub(crate) fn lose_truncated(&mut self, id: StretchId, count: u64) {
+        if self.owes(id) {
+            self.truncated += count;
+        }
+    }
+
+    /// Everything of a stretch before `end` was accounted for.
+    pub(crate) fn skip_to(&mut self, id: StretchId, end: Seq) {
+        if let Some(stretch) = self.stretch_mut(id) {
+            stretch.skip_to(end);
+        }
+    }
+
+    /// Splits the live stretch at `at`: what is before it becomes a backlog of which so many wait.
+    /// `None` when there are too many already, or nothing to split.
+    pub(crate) fn split(&mut self, at: Seq, waiting: u64) -> Option<StretchId> {
+        if at <= self.live.committed() || self.of_kind(StretchKind::Backlog) >= STRETCHES_MAX {
+            return None;
+        }
+        let backlog = Stretch {
+            kind: StretchKind::Backlog,
+            limit: at.get(),
+            waiting,
+            ..self.live
+        };
+        self.live.waiting = self.live.waiting.saturating_sub(waiting);
+        self.live.skip_to(at);
+        Some(self.begin(backlog))
+    }
+
+    /// Begins to deliver `first..end` once more, where so many records are for it; `None` when too
+    /// many such wishes wait.
+    pub(crate) fn replay(
+        &mut self,
+        first: Seq,
+        end: Seq,
+        waiting: u64,
+        mark: u64,
+    ) -> Option<StretchId> {
+        if first >= end || self.of_kind(StretchKind::Replay) >= STRETCHES_MAX {
+            return None;
+        }
+        Some(self.begin(Stretch {
+            kind: StretchKind::Replay,
+            committed: first.get(),
+            planned: first.get(),
+            waiting,
+            limit: end.get(),
+            mark,
+        }))
+    }
+
+    /// Forgets a stretch once everything of it has a final verdict.
+    pub(crate) fn finish(&mut self, id: StretchId) {
+        if self.others.get(&id).is_some_and(Stretch::is_finished) {
+            self.others.remove(&id);
+        }
+    }
+
+    /// Forgets a replay, finished or not; true if there was one.
+    pub(crate) fn forget_replay(&mut self, id: StretchId) -> bool {
+        let is_replay = |stretch: &Stretch| stretch.kind == StretchKind::Replay;
+        self.others.get(&id).is_some_and(is_replay) && self.others.remove(&id).is_some()
     }
 
     /// Keeps evictions apart only for the sources that `keep` names.
@@ -274,57 +403,43 @@ impl DestinationTally {
             .sum();
         self.add_evicted(UNKNOWN_SOURCE, merged);
     }
+
+    /// The stretches whose records count.
+    fn owed(&self) -> impl Iterator<Item = (StretchId, &Stretch)> {
+        self.stretches()
+            .filter(|(_, stretch)| stretch.kind != StretchKind::Replay)
+    }
+
+    fn owes(&self, id: StretchId) -> bool {
+        self.stretch(id)
+            .is_some_and(|stretch| stretch.kind != StretchKind::Replay)
+    }
+
+    fn of_kind(&self, kind: StretchKind) -> usize {
+        let others = self.others.values();
+        others.filter(|stretch| stretch.kind == kind).count()
+    }
+
+    fn begin(&mut self, stretch: Stretch) -> StretchId {
+        let last = self.others.last_key_value();
+        let id = last.map_or(StretchId::LIVE, |(id, _)| *id).next();
+        self.others.insert(id, stretch);
+        id
+    }
+
+    fn stretch_mut(&mut self, id: StretchId) -> Option<&mut Stretch> {
+        if id == StretchId::LIVE {
+            return Some(&mut self.live);
+        }
+        self.others.get_mut(&id)
+    }
+
+    fn add_evicted(&mut self, source: u16, count: u64) {
+        if count > 0 {
+            *self.evicted.entry(source).or_default() += count;
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_law_of_a_destination_holds() {
-        let mut tally = DestinationTally::starting_at(Seq::new(10));
-        tally.set_takes(None, 10);
-        tally.count(20);
-        assert_eq!(tally.waiting(), 10);
-        tally.plan(Seq::new(14));
-        assert_eq!(tally.planned(), Some(Seq::new(14)));
-        let outcome = BatchOutcome {
-            delivered: 1,
-            rejected: 1,
-            ..BatchOutcome::default()
-        };
-        tally.commit(Seq::new(12), outcome);
-        assert_eq!((tally.waiting(), tally.planned()), (8, Some(Seq::new(14))));
-        tally.commit(Seq::new(14), outcome);
-        assert_eq!((tally.waiting(), tally.planned()), (6, None));
-        tally.evict(7, 2);
-        tally.evict(8, 0);
-        tally.skip_to(Seq::new(16));
-        assert_eq!((tally.waiting(), tally.committed()), (4, Seq::new(16)));
-        assert_eq!(tally.recount(3), 1);
-        tally.add_truncated(1);
-        assert_eq!(tally.evicted(), &BTreeMap::from([(7, 2)]));
-        tally.merge_evicted(|source| source == 8);
-        assert_eq!(tally.evicted(), &BTreeMap::from([(UNKNOWN_SOURCE, 2)]));
-        let settled = tally.delivered() + tally.rejected() + tally.truncated() + 2;
-        assert_eq!(settled + tally.waiting(), 10);
-        assert_eq!(DestinationTally::decode(&tally.encode()), Some(tally));
-    }
-
-    #[test]
-    fn a_position_never_goes_back() {
-        let mut tally = DestinationTally::starting_at(Seq::new(10));
-        tally.commit(Seq::new(4), BatchOutcome::default());
-        assert_eq!((tally.committed(), tally.planned()), (Seq::new(10), None));
-    }
-
-    #[test]
-    fn received_is_filtered_and_stored() {
-        let tally = SourceTally {
-            stored: 3,
-            filtered: 4,
-            ..SourceTally::default()
-        };
-        assert_eq!(tally.received(), 7);
-    }
-}
+mod tests;

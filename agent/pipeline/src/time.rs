@@ -3,6 +3,7 @@
 //! Neither is ever read here; both are passed in.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,45 @@ impl fmt::Display for WallClock {
     }
 }
 
+/// Why a text is no time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimeError(String);
+
+impl fmt::Display for TimeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = &self.0;
+        write!(
+            f,
+            "\"{text}\" is no time; write it as 2026-11-20T10:00 or 2026-11-20T10:00:30+01:00"
+        )
+    }
+}
+
+impl std::error::Error for TimeError {}
+
+impl FromStr for WallClock {
+    type Err = TimeError;
+
+    /// RFC 3339, of which seconds, time of day and zone may be missing; without a zone it is UTC.
+    fn from_str(text: &str) -> Result<Self, TimeError> {
+        let refused = |_| TimeError(text.to_owned());
+        if let Ok(timestamp) = text.parse::<jiff::Timestamp>() {
+            return Ok(Self(timestamp.as_millisecond()));
+        }
+        // A zone that could not be read must not be taken for none.
+        let time: jiff::civil::DateTime = text.parse().map_err(refused)?;
+        let is_plain =
+            |c: char| c.is_ascii_digit() || matches!(c, '-' | ':' | '.' | 'T' | 't' | ' ');
+        if !text.chars().all(is_plain) {
+            return Err(TimeError(text.to_owned()));
+        }
+        let timestamp = jiff::tz::TimeZone::UTC
+            .to_timestamp(time)
+            .map_err(refused)?;
+        Ok(Self(timestamp.as_millisecond()))
+    }
+}
+
 /// Time that only moves forward, counted from the start of the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Monotonic(Duration);
@@ -79,6 +119,35 @@ impl Monotonic {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_read_with_what_people_leave_out() {
+        let check = |text: &str, expected: Option<&str>| {
+            let found = text.parse::<WallClock>().map(|time| time.to_string());
+            assert_eq!(found.ok().as_deref(), expected, "{text}");
+        };
+        check("2026-11-20T10:00", Some("2026-11-20T10:00:00.000Z"));
+        check("2026-11-20", Some("2026-11-20T00:00:00.000Z"));
+        check("2026-11-20 10:00:01.5", Some("2026-11-20T10:00:01.500Z"));
+        check("2026-11-20T10:00Z", Some("2026-11-20T10:00:00.000Z"));
+        check(
+            "2026-11-20T10:00:30+01:00",
+            Some("2026-11-20T09:00:30.000Z"),
+        );
+        check("2026-11-23T16:40:01.123Z", Some("2026-11-23T16:40:01.123Z"));
+        for wrong in [
+            "",
+            "yesterday",
+            "10:00",
+            "2026-13-01",
+            "2026-11-20T25:00",
+            "2026-11-20T10:00+26:00",
+            "2026-11-20T10:00[Europe/Berlin]",
+            "1795168800",
+        ] {
+            check(wrong, None);
+        }
+    }
 
     #[test]
     fn wall_clock_prints_rfc_3339() {

@@ -88,6 +88,7 @@ fn batch(compression: Compression, count: u32) -> Encoded {
     let origin = Origin {
         agent: "gw1".to_owned(),
         ring_id: 0x1234_5678_9abc_def0,
+        is_replay: false,
     };
     let encoding = Encoding {
         format: Format::Ndjson,

@@ -56,6 +56,8 @@ pub(super) struct Built {
     pub(super) raw_bytes: u64,
     /// When the oldest record in it was received.
     pub(super) oldest: Option<WallClock>,
+    /// Whether it ends because no more would fit.
+    pub(super) is_full: bool,
 }
 
 /// A batch that grows.
@@ -154,7 +156,8 @@ impl Sources {
 }
 
 impl Builder {
-    /// An empty batch that begins with `first`, and that ends at `limit` at the latest.
+    /// An empty batch that begins with `first`, and that ends at `limit` at the latest; exactly
+    /// there, whatever becomes of its size, when `is_exact` says so.
     pub(super) fn new(
         recipe: &Arc<Recipe>,
         destination: &Destination,
@@ -162,6 +165,7 @@ impl Builder {
         batcher: Batcher,
         first: Seq,
         limit: Option<Seq>,
+        is_exact: bool,
     ) -> Self {
         let body = match destination {
             Destination::Firehose(firehose) => Body::Packed(Box::new(firehose.packer(
@@ -183,7 +187,7 @@ impl Builder {
             first,
             end: first,
             limit,
-            exact: limit.is_some(),
+            exact: is_exact,
             body,
             count: 0,
             filtered: 0,
@@ -255,6 +259,7 @@ impl Builder {
             filtered,
             raw_bytes,
             oldest,
+            full: is_full,
             ..
         } = self;
         Built {
@@ -264,6 +269,7 @@ impl Builder {
             filtered,
             raw_bytes,
             oldest,
+            is_full,
         }
     }
 

@@ -3,6 +3,8 @@
 //! It holds one batch at a time. Encoding runs on a worker thread, requests on the runtime.
 
 mod bury;
+mod set_up;
+mod stretch;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,14 +13,13 @@ use std::time::Duration;
 
 use diskring::{Frame, Seq};
 use pipeline::batch::Batcher;
-use pipeline::config::DestinationKind;
-use pipeline::dead_letter;
-use pipeline::delivery::{Action, Delivery, Remainder};
-use pipeline::destination::{Destination, EncodedBatch, RetryClass, Sender, SeqRange, Verdict};
-use pipeline::encode::Origin;
-use pipeline::tally::{BatchOutcome, DestinationTally};
-use pipeline::time::Monotonic;
+use pipeline::delivery::{Action, Delivery};
+use pipeline::destination::{Destination, EncodedBatch, RetryClass, SeqRange, Verdict};
+use pipeline::tally::BatchOutcome;
+use pipeline::time::{Monotonic, WallClock};
+use pipeline::turns::Rank;
 use ring::rand::{SecureRandom, SystemRandom};
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep_until, timeout};
 
@@ -28,7 +29,7 @@ use super::exchange::{exchange, request_bytes};
 use super::folder::BoundedFolder;
 use super::{DestinationParts, Stop, told};
 use crate::intake::Shutdown;
-use crate::store::DestinationIndex;
+use crate::store::{Chunk, StretchKey};
 use crate::transport::Transport;
 
 /// Fewer bytes than this are encoded where they are: handing them over costs more.
@@ -40,7 +41,12 @@ const LAST_ANSWER_MAX: Duration = Duration::from_secs(2);
 /// The driver of one destination.
 pub(super) struct Driver<'a> {
     parts: &'a DestinationParts,
-    index: DestinationIndex,
+    key: StretchKey,
+    rank: Rank,
+    /// Where its stretch ends, if it does.
+    limit: Option<Seq>,
+    /// Tells that another stretch may go first.
+    stretches: watch::Receiver<u64>,
     recipe: Arc<Recipe>,
     destination: Destination,
     delivery: Delivery,
@@ -65,77 +71,7 @@ pub(super) struct Driver<'a> {
     raw_bytes_due: u64,
 }
 
-impl<'a> Driver<'a> {
-    /// Reads the files it needs; the delivery goes on where `tally` stands.
-    pub(super) fn set_up(
-        parts: &'a DestinationParts,
-        tally: &DestinationTally,
-    ) -> Result<Self, Stop> {
-        let config = &parts.config;
-        let ring = parts.store.ring_id();
-        let sender = Sender {
-            ring,
-            agent: parts.agent.clone(),
-            destination: parts.name.clone(),
-        };
-        let origin = Origin {
-            agent: parts.agent.clone(),
-            ring_id: ring,
-        };
-        let destination = Destination::new(&config.kind, sender, config.retry.timeout);
-        let (tls, remainder) = match &config.kind {
-            DestinationKind::Firehose(firehose) => (Some(&firehose.tls), Remainder::Whole),
-            DestinationKind::Http(http) => (Some(&http.tls), Remainder::Halves),
-            DestinationKind::Directory(_) => (None, Remainder::Halves),
-        };
-        let transport = tls
-            .map(|tls| Transport::new(tls, parts.clock))
-            .transpose()
-            .map_err(|error| Stop::Setup(error.to_string()))?;
-        let folder = match (&config.kind, &destination) {
-            (DestinationKind::Directory(directory), Destination::Directory(codec)) => {
-                let bytes_max = directory.bytes_max.as_u64();
-                Some(BoundedFolder::new(
-                    &directory.path,
-                    codec.folder().clone(),
-                    bytes_max,
-                ))
-            }
-            _ => None,
-        };
-        let committed = tally.committed();
-        let delivery = Delivery::new(&config.retry, remainder, committed)
-            .map_err(|error| Stop::Setup(error.to_string()))?;
-        Ok(Self {
-            parts,
-            index: parts.opening.index,
-            recipe: Arc::new(Recipe::new(
-                config.clone(),
-                origin,
-                Arc::clone(&parts.transforms),
-            )),
-            batcher: Batcher::new(&config.kind, &config.batch),
-            keys: Keys::new(&config.kind),
-            dead_letters: BoundedFolder::new(
-                &config.dead_letter.path,
-                dead_letter::folder(&parts.name, ring),
-                config.dead_letter.bytes_max.as_u64(),
-            ),
-            destination,
-            delivery,
-            transport,
-            folder,
-            frames: VecDeque::new(),
-            read_to: committed,
-            planned: tally.planned(),
-            current: None,
-            owed: 0,
-            lost: Vec::new(),
-            raw_bytes: 0,
-            raw_bytes_due: 0,
-        })
-    }
-
+impl Driver<'_> {
     /// Delivers until something ends it.
     pub(super) async fn drive(mut self, shutdown: &mut Shutdown) -> Stop {
         loop {
@@ -152,6 +88,12 @@ impl<'a> Driver<'a> {
     async fn step(&mut self, shutdown: &mut Shutdown) -> Result<(), Stop> {
         if *shutdown.borrow() {
             return Err(Stop::Told);
+        }
+        let is_delivered = self
+            .limit
+            .is_some_and(|limit| limit <= self.delivery.committed());
+        if is_delivered || self.may_be_overtaken() {
+            return Err(Stop::Stretch);
         }
         match self.delivery.poll(self.now()) {
             Action::Send(units) => self.send(&units, shutdown).await?,
@@ -173,8 +115,15 @@ impl<'a> Driver<'a> {
             Action::Encode(range) => self.encode(range).await,
             Action::DeadLetter(letter) => self.bury(&letter).await,
             Action::Wait(until) => {
-                sleep_until(self.parts.clock.instant(until)).await;
-                Ok(())
+                let wake = sleep_until(self.parts.clock.instant(until));
+                if self.limit.is_none() {
+                    wake.await;
+                    return Ok(());
+                }
+                tokio::select! {
+                    () = wake => Ok(()),
+                    _ = self.stretches.changed() => Err(Stop::Stretch),
+                }
             }
             Action::Send(_) => Ok(()),
         }
@@ -183,14 +132,22 @@ impl<'a> Driver<'a> {
     /// Finds the next batch and makes its bounds durable before anything of it is sent.
     async fn plan(&mut self) -> Result<(), Stop> {
         self.owed = 0;
+        self.parts.turns.end(self.rank);
         let limit = self.planned.take();
         let built = self.build_next(limit).await?;
         if built.count == 0 {
             self.delivery.handle_passed(built.range.end, built.filtered);
             return Ok(());
         }
-        self.parts.gauges.set_oldest(built.oldest);
-        self.parts.store.plan(self.index, built.range.end).await?;
+        if self.is_overdue(&built)
+            && let Some(first) = self.parts.store.split(self.key.0).await?
+        {
+            self.skip_to(first);
+            return Ok(());
+        }
+        self.set_oldest(built.oldest);
+        self.parts.store.plan(self.key, built.range.end).await?;
+        self.parts.turns.wish(self.rank);
         self.owed = built.count + built.filtered;
         self.raw_bytes = built.raw_bytes;
         self.raw_bytes_due = built.raw_bytes;
@@ -204,7 +161,7 @@ impl<'a> Driver<'a> {
         let first = self.delivery.committed();
         let mut durable = self.parts.store.durable();
         let mut blocked = self.parts.store.blocked();
-        let mut builder = self.builder(first, limit);
+        let mut builder = self.builder(first, limit.or(self.limit), limit.is_some());
         loop {
             durable.mark_unchanged();
             if self.frames.is_empty() {
@@ -214,7 +171,7 @@ impl<'a> Driver<'a> {
             if !caught_up {
                 builder.set_sources(self.sources());
                 builder = self.grow(builder).await?;
-                self.parts.gauges.set_oldest(builder.oldest());
+                self.set_oldest(builder.oldest());
             }
             if builder.is_complete(self.now()) {
                 let end = builder.end();
@@ -224,10 +181,11 @@ impl<'a> Driver<'a> {
                 continue;
             }
             let end = self.read_to.max(builder.end());
-            if builder.is_empty() && first < end {
+            let is_at_limit = self.limit.is_some_and(|limit| limit <= end);
+            if is_at_limit || (builder.is_empty() && first < end) {
                 return self.finish(builder, end).await;
             }
-            self.parts.gauges.set_oldest(builder.oldest());
+            self.set_oldest(builder.oldest());
             match builder.poll_timeout() {
                 None => durable.changed().await.map_err(|_| Stop::StoreEnded)?,
                 Some(deadline) => tokio::select! {
@@ -253,10 +211,10 @@ impl<'a> Driver<'a> {
             .is_none_or(|(encoded, _)| *encoded != range)
         {
             self.current = None;
-            let mut builder = self.builder(range.first, Some(range.end));
+            let mut builder = self.builder(range.first, Some(range.end), true);
             let mut from = range.first;
             while from < range.end {
-                let chunk = self.parts.store.read(self.index, from).await?;
+                let chunk = self.read_from(from).await?;
                 if chunk.end <= from {
                     break;
                 }
@@ -276,6 +234,10 @@ impl<'a> Driver<'a> {
     }
 
     async fn send(&mut self, units: &[usize], shutdown: &mut Shutdown) -> Result<(), Stop> {
+        tokio::select! {
+            () = told(shutdown) => return Err(Stop::Told),
+            () = self.parts.turns.turn(self.rank) => {}
+        }
         let Some((_, encoded)) = &self.current else {
             return Ok(());
         };
@@ -313,6 +275,7 @@ impl<'a> Driver<'a> {
                 .raw_bytes
                 .fetch_add(std::mem::take(&mut self.raw_bytes_due), Ordering::Relaxed);
             counters.sent_bytes.fetch_add(sent_bytes, Ordering::Relaxed);
+            self.parts.turns.sent(self.rank, sent_bytes);
         } else {
             counters.failures.fetch_add(1, Ordering::Relaxed);
         }
@@ -347,12 +310,13 @@ impl<'a> Driver<'a> {
                 // The plan has ended: what it held and nobody got was overwritten meanwhile.
                 outcome.evicted = std::mem::take(&mut self.owed);
                 self.current = None;
-                self.parts.gauges.set_oldest(None);
+                self.set_oldest(None);
+                self.parts.turns.end(self.rank);
             }
         }
         self.parts
             .store
-            .commit(self.index, commit.committed, outcome)
+            .commit(self.key, commit.committed, outcome)
             .await?;
         Ok(())
     }
@@ -363,13 +327,12 @@ impl<'a> Driver<'a> {
             .trouble()
             .map(|trouble| trouble.reason.clone());
         let counters = &self.parts.gauges.counters;
-        if counters.error() != text {
+        if counters.set_error(self.rank, text.as_deref()) {
             if let Some(text) = &text {
                 tracing::warn!(destination = self.parts.name, "{text}");
             } else {
                 tracing::info!(destination = self.parts.name, "delivers again");
             }
-            counters.set_error(text);
         }
     }
 
@@ -379,7 +342,7 @@ impl<'a> Driver<'a> {
 
     /// Reads the next frames of the log.
     async fn read(&mut self) -> Result<(), Stop> {
-        let chunk = self.parts.store.read(self.index, self.read_to).await?;
+        let chunk = self.read_from(self.read_to).await?;
         self.read_to = self.read_to.max(chunk.end);
         if chunk.lost > 0 {
             self.lost.push((chunk.end, chunk.lost));
@@ -388,7 +351,16 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    fn builder(&self, first: Seq, limit: Option<Seq>) -> Builder {
+    async fn read_from(&self, from: Seq) -> Result<Chunk, Stop> {
+        let chunk = self.parts.store.read(self.key, from).await?;
+        chunk.ok_or(Stop::Stretch)
+    }
+
+    fn set_oldest(&self, oldest: Option<WallClock>) {
+        self.parts.gauges.set_oldest(self.rank, oldest);
+    }
+
+    fn builder(&self, first: Seq, limit: Option<Seq>, is_exact: bool) -> Builder {
         let sources = self.recipe.sources(self.parts.store.source_names());
         let batcher = self.batcher.clone();
         Builder::new(
@@ -398,6 +370,7 @@ impl<'a> Driver<'a> {
             batcher,
             first,
             limit,
+            is_exact,
         )
     }
 
@@ -442,6 +415,13 @@ impl<'a> Driver<'a> {
 
     fn now(&self) -> Monotonic {
         self.parts.clock.monotonic()
+    }
+}
+
+impl Drop for Driver<'_> {
+    /// Nobody waits for one that is gone.
+    fn drop(&mut self) {
+        self.parts.turns.end(self.rank);
     }
 }
 

@@ -8,52 +8,47 @@ mod credentials;
 mod driver;
 mod exchange;
 mod folder;
+mod turns;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pipeline::config::DestinationConfig;
+use pipeline::tally::StretchKind;
 use pipeline::time::WallClock;
 use pipeline::transform::Transforms;
+use pipeline::turns::Rank;
 use tokio::time::sleep;
 
 use crate::clock::Clock;
 use crate::intake::Shutdown;
-use crate::store::{self, DestinationOpening, StoreEnded, StoreHandle};
+use crate::store::{self, DestinationIndex, StoreEnded, StoreHandle};
 use crate::telemetry::{DestinationCounters, DestinationStatus};
 
 use driver::Driver;
+pub(crate) use turns::SharedTurns;
 
 /// What cannot be set up (certificates, folders) is tried again after so long.
 const SETUP_PAUSE: Duration = Duration::from_secs(5);
 
-/// What stands for "nothing waits" among times of reception.
-const NOTHING: i64 = i64::MIN;
-
 /// What a driver shows of itself.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct DestinationGauges {
     counters: DestinationCounters,
-    oldest_ms: AtomicI64,
-}
-
-impl Default for DestinationGauges {
-    fn default() -> Self {
-        Self {
-            counters: DestinationCounters::default(),
-            oldest_ms: AtomicI64::new(NOTHING),
-        }
-    }
+    /// When the oldest record was received that a driver has still to deliver.
+    oldest: Mutex<BTreeMap<Rank, WallClock>>,
 }
 
 impl DestinationGauges {
     /// Adds what the driver knows to a status.
     pub(crate) fn fill(&self, status: &mut DestinationStatus, now: WallClock) {
         let counters = &self.counters;
-        let oldest = self.oldest_ms.load(Ordering::Relaxed);
-        if oldest != NOTHING {
-            let age = now.since(WallClock::from_millis(oldest)).as_millis();
+        let oldest = self.oldest.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(oldest) = oldest.values().min() {
+            let age = now.since(*oldest).as_millis();
             status.oldest_waiting_ms = Some(u64::try_from(age).unwrap_or(u64::MAX));
         }
         status.requests = counters.requests.load(Ordering::Relaxed);
@@ -64,15 +59,17 @@ impl DestinationGauges {
         status.error = counters.error();
     }
 
-    fn set_oldest(&self, oldest: Option<WallClock>) {
-        self.oldest_ms.store(
-            oldest.map_or(NOTHING, WallClock::as_millis),
-            Ordering::Relaxed,
-        );
+    /// What is replayed waits for nobody.
+    fn set_oldest(&self, rank: Rank, oldest: Option<WallClock>) {
+        let mut all = self.oldest.lock().unwrap_or_else(PoisonError::into_inner);
+        match oldest.filter(|_| rank.kind != StretchKind::Replay) {
+            Some(oldest) => all.insert(rank, oldest),
+            None => all.remove(&rank),
+        };
     }
 }
 
-/// What a driver is made of.
+/// What the drivers of one destination in one buffer are made of.
 #[derive(Debug)]
 pub(crate) struct DestinationParts {
     /// The destination's name.
@@ -83,8 +80,12 @@ pub(crate) struct DestinationParts {
     pub(crate) config: DestinationConfig,
     /// What is done to its records on the way out.
     pub(crate) transforms: Arc<Transforms>,
-    /// Where it stands.
-    pub(crate) opening: DestinationOpening,
+    /// Its number in the store.
+    pub(crate) index: DestinationIndex,
+    /// Place of the buffer among those of the destination.
+    pub(crate) lane: usize,
+    /// Whose turn it is.
+    pub(crate) turns: Rc<SharedTurns>,
     /// What it shows of itself.
     pub(crate) gauges: Arc<DestinationGauges>,
     /// The process's clock.
@@ -104,6 +105,8 @@ enum Stop {
     Worker,
     /// It was told to.
     Told,
+    /// Its stretch is delivered, or another one goes first.
+    Stretch,
 }
 
 impl From<StoreEnded> for Stop {
@@ -113,34 +116,68 @@ impl From<StoreEnded> for Stop {
 }
 
 /// Delivers until it is told to end.
-pub(crate) async fn run(mut parts: DestinationParts, mut shutdown: Shutdown) {
+pub(crate) async fn run(parts: DestinationParts, shutdown: Shutdown) {
+    tokio::join!(
+        run_kind(&parts, StretchKind::Live, shutdown.clone(), true),
+        run_kind(&parts, StretchKind::Backlog, shutdown.clone(), true),
+        run_kind(&parts, StretchKind::Replay, shutdown, true),
+    );
+    let close = store::Request::CloseDestination(parts.index);
+    if parts.store.tell(close).await.is_err() {
+        tracing::debug!(destination = parts.name, "the store has ended first");
+    }
+}
+
+/// Delivers the replays that there are, and nothing else.
+pub(crate) async fn run_replays(parts: &DestinationParts, shutdown: Shutdown) {
+    run_kind(parts, StretchKind::Replay, shutdown, false).await;
+}
+
+/// Delivers one stretch of this kind after the other; where there is none it waits for one, or
+/// ends.
+async fn run_kind(
+    parts: &DestinationParts,
+    kind: StretchKind,
+    mut shutdown: Shutdown,
+    waits: bool,
+) {
+    let mut stretches = parts.store.stretches();
+    let rank = Rank {
+        lane: parts.lane,
+        kind,
+    };
     loop {
-        let stop = match Driver::set_up(&parts, &parts.opening.tally) {
+        stretches.mark_unchanged();
+        // Begun anew, what was taken and not delivered is read again, or counted where it is gone.
+        let opening = match parts.store.open_stretch(parts.index, kind).await {
+            Ok(Some(opening)) => opening,
+            Ok(None) if !waits => return,
+            Ok(None) => tokio::select! {
+                () = told(&mut shutdown) => return,
+                changed = stretches.changed() => match changed {
+                    Ok(()) => continue,
+                    Err(_) => return,
+                },
+            },
+            Err(StoreEnded) => return,
+        };
+        let stop = match Driver::set_up(parts, opening, stretches.clone()) {
             Ok(driver) => driver.drive(&mut shutdown).await,
             Err(stop) => stop,
         };
         match stop {
-            Stop::StoreEnded | Stop::Told => break,
+            Stop::StoreEnded | Stop::Told => return,
+            Stop::Stretch => continue,
             Stop::Setup(text) => {
                 tracing::error!(destination = parts.name, "{text}");
-                parts.gauges.counters.set_error(Some(text));
+                parts.gauges.counters.set_error(rank, Some(&text));
             }
             Stop::Worker => tracing::error!(destination = parts.name, "a worker panicked"),
         }
         tokio::select! {
-            () = told(&mut shutdown) => break,
+            () = told(&mut shutdown) => return,
             () = sleep(SETUP_PAUSE) => {}
         }
-        // Opened anew, what was taken and not delivered is read again, or counted where it is gone.
-        let (name, from) = (parts.name.clone(), parts.config.from.clone());
-        match parts.store.open_destination(name, from).await {
-            Ok(opening) => parts.opening = opening,
-            Err(StoreEnded) => break,
-        }
-    }
-    let close = store::Request::CloseDestination(parts.opening.index);
-    if parts.store.tell(close).await.is_err() {
-        tracing::debug!(destination = parts.name, "the store has ended first");
     }
 }
 

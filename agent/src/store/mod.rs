@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use diskring::{Frame, Seq, StorageError};
 use pipeline::config::WhenFull;
-use pipeline::tally::{BatchOutcome, DestinationTally};
+use pipeline::replay::{ReplayRange, ReplayWish};
+use pipeline::tally::{BatchOutcome, DestinationTally, Stretch, StretchId, StretchKind};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::intake::{Checkpoint, SourceTag, StoreQueue};
@@ -53,13 +54,16 @@ pub(crate) struct SourceOpening {
     pub(crate) checkpoints: Vec<Checkpoint>,
 }
 
-/// What a destination is told when it is opened.
-#[derive(Debug)]
-pub(crate) struct DestinationOpening {
-    /// Its number while the agent runs.
-    pub(crate) index: DestinationIndex,
+/// A stretch of the log of one destination.
+pub(crate) type StretchKey = (DestinationIndex, StretchId);
+
+/// A stretch that is to be delivered, and where it stands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StretchOpening {
+    /// Its number.
+    pub(crate) id: StretchId,
     /// Where it stands.
-    pub(crate) tally: DestinationTally,
+    pub(crate) stretch: Stretch,
 }
 
 /// What a destination reads.
@@ -91,8 +95,42 @@ pub(crate) enum Request {
         name: String,
         /// The sources it takes; `None` is every source.
         from: Option<Vec<String>>,
-        /// The answer.
-        reply: oneshot::Sender<DestinationOpening>,
+        /// The answer: its number while the agent runs.
+        reply: oneshot::Sender<DestinationIndex>,
+    },
+    /// A driver begins anew, with nothing in hand of any stretch of this kind.
+    OpenStretch {
+        /// Whose.
+        index: DestinationIndex,
+        /// Which kind.
+        kind: StretchKind,
+        /// The answer; `None` when there is none of this kind.
+        reply: oneshot::Sender<Option<StretchOpening>>,
+    },
+    /// Everything durable that waits in the live stretch is to become a backlog.
+    Split {
+        /// Whose.
+        index: DestinationIndex,
+        /// The answer: where the live stretch begins now; `None` when it stays as it is.
+        reply: oneshot::Sender<Option<Seq>>,
+    },
+    /// Somebody wants to have delivered records delivered once more.
+    Replay {
+        /// To which destination.
+        destination: String,
+        /// Which records.
+        wish: ReplayWish,
+        /// What tells this replay from every other one.
+        mark: u64,
+        /// The answer; `Err` says in words why not.
+        reply: oneshot::Sender<Result<Replayed, String>>,
+    },
+    /// Replays of a destination are not wanted any more.
+    StopReplays {
+        /// Whose.
+        destination: String,
+        /// The answer: how many there were; `None` when it is not known here.
+        reply: oneshot::Sender<Option<usize>>,
     },
     /// A destination ends; its place is kept.
     CloseDestination(DestinationIndex),
@@ -102,26 +140,27 @@ pub(crate) enum Request {
     ForgetSourcesExcept(BTreeSet<String>),
     /// A destination wants entries from `from` on.
     Read {
-        /// Which.
-        index: DestinationIndex,
+        /// For which of its stretches.
+        key: StretchKey,
         /// From where.
         from: Seq,
-        /// The answer; at once, and empty when nothing durable is there.
-        reply: oneshot::Sender<Chunk>,
+        /// The answer; at once, and empty when nothing durable is there. `None` when the stretch
+        /// is no more.
+        reply: oneshot::Sender<Option<Chunk>>,
     },
-    /// A destination is about to send everything up to `end`.
+    /// A destination is about to send everything of a stretch up to `end`.
     Plan {
         /// Which.
-        index: DestinationIndex,
+        key: StretchKey,
         /// Up to where.
         end: Seq,
         /// The answer, once it is durable.
         reply: oneshot::Sender<()>,
     },
-    /// Everything before `end` has a final verdict.
+    /// Everything of a stretch before `end` has a final verdict.
     Commit {
         /// Which.
-        index: DestinationIndex,
+        key: StretchKey,
         /// Up to where.
         end: Seq,
         /// What became of it.
@@ -131,6 +170,15 @@ pub(crate) enum Request {
     Status(oneshot::Sender<StoreStatus>),
     /// Syncs what is there and ends.
     Stop,
+}
+
+/// What a replay will deliver once more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Replayed {
+    /// Where it is.
+    pub(crate) range: ReplayRange,
+    /// How many records of it are for the destination.
+    pub(crate) records: u64,
 }
 
 /// How things stand in the ring.
@@ -185,6 +233,7 @@ pub(crate) struct StoreHandle {
     queue: StoreQueue,
     requests: mpsc::Sender<Request>,
     durable: watch::Receiver<Seq>,
+    stretches: watch::Receiver<u64>,
     source_names: watch::Receiver<SourceNames>,
     blocked: watch::Receiver<bool>,
     ring_id: u64,
@@ -205,6 +254,11 @@ impl StoreHandle {
     /// Tells how far the log is durable.
     pub(crate) fn durable(&self) -> watch::Receiver<Seq> {
         self.durable.clone()
+    }
+
+    /// Tells that some destination has a stretch more, or a replay less.
+    pub(crate) fn stretches(&self) -> watch::Receiver<u64> {
+        self.stretches.clone()
     }
 
     /// Names of every source that has records in the ring, those that are gone included.
@@ -241,38 +295,73 @@ impl StoreHandle {
         &self,
         name: String,
         from: Option<Vec<String>>,
-    ) -> Result<DestinationOpening, StoreEnded> {
+    ) -> Result<DestinationIndex, StoreEnded> {
         self.ask(|reply| Request::OpenDestination { name, from, reply })
             .await
     }
 
-    /// Reads for a destination.
-    pub(crate) async fn read(
+    /// Begins a driver: the next stretch of this kind, if there is one.
+    pub(crate) async fn open_stretch(
         &self,
         index: DestinationIndex,
+        kind: StretchKind,
+    ) -> Result<Option<StretchOpening>, StoreEnded> {
+        self.ask(|reply| Request::OpenStretch { index, kind, reply })
+            .await
+    }
+
+    /// Makes a backlog of what waits: where the live stretch begins now, if it could be.
+    pub(crate) async fn split(&self, index: DestinationIndex) -> Result<Option<Seq>, StoreEnded> {
+        self.ask(|reply| Request::Split { index, reply }).await
+    }
+
+    /// Delivers records once more; `Err` says in words why not.
+    pub(crate) async fn replay(
+        &self,
+        destination: String,
+        wish: ReplayWish,
+        mark: u64,
+    ) -> Result<Result<Replayed, String>, StoreEnded> {
+        self.ask(|reply| Request::Replay {
+            destination,
+            wish,
+            mark,
+            reply,
+        })
+        .await
+    }
+
+    /// Ends the replays of a destination: how many there were, if it is known.
+    pub(crate) async fn stop_replays(
+        &self,
+        destination: String,
+    ) -> Result<Option<usize>, StoreEnded> {
+        self.ask(|reply| Request::StopReplays { destination, reply })
+            .await
+    }
+
+    /// Reads for a destination; `None` when the stretch is no more.
+    pub(crate) async fn read(
+        &self,
+        key: StretchKey,
         from: Seq,
-    ) -> Result<Chunk, StoreEnded> {
-        self.ask(|reply| Request::Read { index, from, reply }).await
+    ) -> Result<Option<Chunk>, StoreEnded> {
+        self.ask(|reply| Request::Read { key, from, reply }).await
     }
 
     /// Makes the plan of a batch durable.
-    pub(crate) async fn plan(&self, index: DestinationIndex, end: Seq) -> Result<(), StoreEnded> {
-        self.ask(|reply| Request::Plan { index, end, reply }).await
+    pub(crate) async fn plan(&self, key: StretchKey, end: Seq) -> Result<(), StoreEnded> {
+        self.ask(|reply| Request::Plan { key, end, reply }).await
     }
 
-    /// Moves a destination's position on.
+    /// Moves a position on.
     pub(crate) async fn commit(
         &self,
-        index: DestinationIndex,
+        key: StretchKey,
         end: Seq,
         outcome: BatchOutcome,
     ) -> Result<(), StoreEnded> {
-        self.tell(Request::Commit {
-            index,
-            end,
-            outcome,
-        })
-        .await
+        self.tell(Request::Commit { key, end, outcome }).await
     }
 
     /// How things stand.

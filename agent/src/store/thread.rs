@@ -1,6 +1,7 @@
 //! The loop of the store thread.
 
 mod status;
+mod stretches;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use diskring::{AppendError, Cursor, Durable, PutError, Read, Ring, Seq, Storage};
+use diskring::{AppendError, Cursor, Durable, PutError, Ring, Seq, Storage};
 use pipeline::books::{Books, OpenSourceError};
 use pipeline::config::WhenFull;
 use pipeline::receipt::Unsettled;
@@ -16,8 +17,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    Chunk, DestinationIndex, DestinationOpening, READ_BYTES_MAX, Request, SourceNames,
-    SourceOpening, StoreError, StoreHandle, StoreOptions, WAITING_REQUESTS_MAX,
+    Request, SourceNames, SourceOpening, StoreError, StoreHandle, StoreOptions, StretchKey,
+    WAITING_REQUESTS_MAX,
 };
 use crate::intake::{IntakeBatch, Settled, SourceTag, Stalled, Step, store_queue};
 use crate::telemetry::{SourceCount, SourceCounters};
@@ -34,12 +35,14 @@ pub(crate) fn spawn<S: Storage + Send + 'static>(
     let (blocked_sender, blocked) = watch::channel(false);
     let (request_sender, requests) = mpsc::channel(WAITING_REQUESTS_MAX);
     let (durable_sender, durable) = watch::channel(ring.durable());
+    let (stretches_sender, stretches) = watch::channel(0);
     let (names_sender, source_names) = watch::channel(SourceNames::default());
     let handle = StoreHandle {
         queue,
         blocked,
         requests: request_sender,
         durable,
+        stretches,
         source_names,
         ring_id: ring.id().0,
         entry_bytes_max: ring.entry_bytes_max(),
@@ -65,6 +68,7 @@ pub(crate) fn spawn<S: Storage + Send + 'static>(
                 unsynced_since: None,
                 sync_wanted: false,
                 durable: durable_sender,
+                stretches: stretches_sender,
                 source_names: names_sender,
                 blocked_shown: blocked_sender,
                 incoming,
@@ -90,13 +94,15 @@ struct Store<S: Storage> {
     books: Books,
     /// Mirrors of what the books say, and what they do not know yet.
     counters: BTreeMap<SourceTag, Arc<SourceCounters>>,
-    cursors: BTreeMap<DestinationIndex, (Seq, Cursor)>,
+    cursors: BTreeMap<StretchKey, (Seq, Cursor)>,
     unsettled: Unsettled<Arc<Settled>>,
     plans: Vec<tokio::sync::oneshot::Sender<()>>,
     blocked: Option<Blocked>,
     unsynced_since: Option<Instant>,
     sync_wanted: bool,
     durable: watch::Sender<Seq>,
+    /// Counts the changes of stretches that drivers do not make themselves.
+    stretches: watch::Sender<u64>,
     source_names: watch::Sender<SourceNames>,
     blocked_shown: watch::Sender<bool>,
     incoming: mpsc::Receiver<IntakeBatch>,
@@ -318,12 +324,10 @@ impl<S: Storage> Store<S> {
             }
             Request::OpenDestination { name, from, reply } => {
                 let index = self.books.open_destination(&mut self.ring, &name, from)?;
-                if let Some(tally) = self.books.tally(&self.ring, index) {
-                    drop(reply.send(DestinationOpening { index, tally }));
-                }
+                reply.send(index).ok();
             }
             Request::CloseDestination(index) => {
-                self.cursors.remove(&index);
+                self.cursors.retain(|(of, _), _| *of != index);
                 self.books.close_destination(&mut self.ring, index)?;
             }
             Request::ForgetClosedDestinations => {
@@ -338,21 +342,28 @@ impl<S: Storage> Store<S> {
                 report_put(&mut self.put_failed, put, "position");
             }
             Request::ForgetSourcesExcept(named) => self.forget_sources_except(&named)?,
-            Request::Read { index, from, reply } => {
-                let chunk = self.read(index, from)?;
-                drop(reply.send(chunk));
+            Request::OpenStretch { index, kind, reply } => {
+                reply.send(self.open_stretch(index, kind)?).ok();
             }
-            Request::Plan { index, end, reply } => {
-                self.books.plan(&mut self.ring, index, end);
+            Request::Split { index, reply } => drop(reply.send(self.split(index)?)),
+            Request::Replay {
+                destination,
+                wish,
+                mark,
+                reply,
+            } => drop(reply.send(self.replay(&destination, &wish, mark)?)),
+            Request::StopReplays { destination, reply } => {
+                reply.send(self.stop_replays(&destination)).ok();
+            }
+            Request::Read { key, from, reply } => drop(reply.send(self.read(key, from)?)),
+            Request::Plan { key, end, reply } => {
+                self.books.plan(&mut self.ring, key, end);
                 self.plans.push(reply);
                 self.sync_wanted = true;
             }
-            Request::Commit {
-                index,
-                end,
-                outcome,
-            } => {
-                self.books.commit(&mut self.ring, index, end, outcome)?;
+            Request::Commit { key, end, outcome } => {
+                self.books.commit(&mut self.ring, key, end, outcome)?;
+                self.forget_cursor(key);
                 self.unsynced_since.get_or_insert_with(Instant::now);
             }
             Request::Status(reply) => drop(reply.send(self.status())),
@@ -406,36 +417,6 @@ impl<S: Storage> Store<S> {
             self.source_names.send_replace(Arc::new(names));
         }
         Ok(())
-    }
-
-    fn read(&mut self, index: DestinationIndex, from: Seq) -> Result<Chunk, StoreError> {
-        let mut cursor = match self.cursors.remove(&index) {
-            Some((at, cursor)) if at == from => cursor,
-            _ => self.ring.cursor(from),
-        };
-        let mut chunk = Chunk {
-            end: from,
-            ..Chunk::default()
-        };
-        let mut bytes = 0;
-        while bytes < READ_BYTES_MAX {
-            match self.ring.read(&mut cursor)? {
-                Read::Frame(frame) => {
-                    bytes += frame.len_bytes();
-                    chunk.end = frame.end();
-                    chunk.frames.push(frame);
-                }
-                Read::Lost { first, end } => {
-                    chunk.lost += end.since(first.max(from));
-                    chunk.end = end;
-                }
-                Read::Evicted { end, .. } => chunk.end = end,
-                Read::End => break,
-            }
-        }
-        self.cursors.insert(index, (chunk.end, cursor));
-        self.books.given(index, chunk.end);
-        Ok(chunk)
     }
 
     fn sync(&mut self) -> Result<(), StoreError> {

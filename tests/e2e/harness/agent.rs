@@ -13,6 +13,7 @@ use super::{Program, wait_until, write};
 const BINARY: &str = env!("CARGO_BIN_EXE_hydrant");
 
 /// How a call of the binary ended.
+#[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) code: i32,
     pub(crate) stdout: String,

@@ -13,7 +13,7 @@ mod receiver;
 mod servers;
 mod wait;
 
-pub(crate) use agent::{Agent, hydrant};
+pub(crate) use agent::{Agent, Outcome, hydrant};
 pub(crate) use certificates::Certificates;
 pub(crate) use folder::{Folder, append, write};
 pub(crate) use http::Request;

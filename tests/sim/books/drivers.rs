@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use diskring::{Cursor, Read, Seq};
 use pipeline::books::DestinationIndex;
-use pipeline::tally::BatchOutcome;
+use pipeline::tally::{BatchOutcome, StretchId};
 
 use super::truth::{Change, Fate, Names};
 use super::{DESTINATIONS, SOURCES, World, fatal};
@@ -38,7 +38,7 @@ impl World {
         }
         let end = driver.cursor.seq();
         driver.given = driver.given.max(end.get());
-        self.books.given(driver.index, end);
+        self.books.given(driver.index, StretchId::LIVE, end);
         Ok(())
     }
 
@@ -61,7 +61,8 @@ impl World {
         let index = self.drivers[&destination].index;
         if end > self.now.destinations[&destination].committed {
             self.record_change(&destination, Change::Plan(end));
-            self.books.plan(&mut self.ring, index, Seq::new(end));
+            let key = (index, StretchId::LIVE);
+            self.books.plan(&mut self.ring, key, Seq::new(end));
         }
     }
 
@@ -104,7 +105,12 @@ impl World {
         let index = driver.index;
         self.record_change(&destination, Change::Commit { committed, fates });
         self.books
-            .commit(&mut self.ring, index, Seq::new(end), outcome)
+            .commit(
+                &mut self.ring,
+                (index, StretchId::LIVE),
+                Seq::new(end),
+                outcome,
+            )
             .map_err(fatal)
     }
 
@@ -122,13 +128,23 @@ impl World {
                 ..BatchOutcome::default()
             };
             self.books
-                .commit(&mut self.ring, index, Seq::new(committed + 7), outcome)
+                .commit(
+                    &mut self.ring,
+                    (index, StretchId::LIVE),
+                    Seq::new(committed + 7),
+                    outcome,
+                )
                 .map_err(fatal)?;
         }
         let index = self.drivers[&destination].index;
         let end = Seq::new(committed.saturating_sub(1));
         self.books
-            .commit(&mut self.ring, index, end, BatchOutcome::default())
+            .commit(
+                &mut self.ring,
+                (index, StretchId::LIVE),
+                end,
+                BatchOutcome::default(),
+            )
             .map_err(fatal)
     }
 

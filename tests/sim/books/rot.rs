@@ -4,7 +4,7 @@
 use diskring::sim::{Rng, SharedDisk, SimDisk};
 use diskring::{AppendError, Compression, Options, Read, Ring, RingId, Unrecovered};
 use pipeline::books::{Books, DestinationIndex};
-use pipeline::tally::{BatchOutcome, DestinationTally, UNKNOWN_SOURCE};
+use pipeline::tally::{BatchOutcome, DestinationTally, StretchId, UNKNOWN_SOURCE};
 
 use super::PAGE;
 
@@ -214,7 +214,7 @@ impl World {
     /// A driver takes everything in hand, and begins anew without it.
     fn die(&mut self, sources: usize) {
         self.books
-            .given(self.open[sources - 1], self.ring.durable());
+            .given(self.open[sources - 1], StretchId::LIVE, self.ring.durable());
     }
 
     /// Delivers everything to the destination that takes so many sources.
@@ -234,9 +234,14 @@ impl World {
                 Read::Evicted { .. } => {}
                 Read::End => return,
             }
-            self.books.given(index, cursor.seq());
+            self.books.given(index, StretchId::LIVE, cursor.seq());
             self.books
-                .commit(&mut self.ring, index, cursor.seq(), outcome)
+                .commit(
+                    &mut self.ring,
+                    (index, StretchId::LIVE),
+                    cursor.seq(),
+                    outcome,
+                )
                 .unwrap();
         }
     }

@@ -296,7 +296,7 @@ impl Truth {
             (
                 "planned",
                 planned.unwrap_or(0),
-                tally.planned().map_or(0, diskring::Seq::get),
+                tally.live().planned().map_or(0, diskring::Seq::get),
             ),
             (
                 "delivered",

@@ -2,14 +2,17 @@
 //!
 //! Everything before `given` is its driver's to account for, evicted or not; what is evicted beyond
 //! is booked here, and skipped once the driver has come to it. While all of it is still in the ring
-//! a recount tells exactly how many records wait, and so how many rot has cost.
+//! a recount tells exactly how many records wait, and so how many rot has cost. All of this holds
+//! for each stretch of the log that the destination delivers by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use diskring::{PutError, Ring, Seq, Storage, StorageError};
 
 use super::states::{Ledger, destination_key};
-use crate::tally::{BatchOutcome, DestinationTally, UNKNOWN_SOURCE};
+use crate::tally::{
+    BatchOutcome, DestinationTally, Stretch, StretchId, StretchKind, UNKNOWN_SOURCE,
+};
 
 /// A destination that is known, open or not.
 #[derive(Debug)]
@@ -20,6 +23,13 @@ pub(super) struct DestinationBook {
     pub(super) is_unwritten: bool,
     /// The sources it takes by name, once it was opened; `None` is every source.
     from: Option<BTreeSet<String>>,
+    /// Of each stretch of the tally.
+    places: BTreeMap<StretchId, Places>,
+}
+
+/// How far a stretch is in other hands.
+#[derive(Clone, Copy, Debug)]
+struct Places {
     /// Everything before was given to the driver, who owes a verdict for it.
     given: Seq,
     /// Everything before was evicted and accounted for, or given.
@@ -28,19 +38,30 @@ pub(super) struct DestinationBook {
     doubt: Option<Seq>,
 }
 
+impl Places {
+    const fn at(seq: Seq) -> Self {
+        Self {
+            given: seq,
+            evicted: seq,
+            doubt: None,
+        }
+    }
+}
+
 impl DestinationBook {
     /// The book of a destination as its state tells.
     pub(super) fn new(name: String, tally: DestinationTally) -> Self {
-        let committed = tally.committed();
+        let places = tally
+            .stretches()
+            .map(|(id, stretch)| (id, Places::at(stretch.committed())))
+            .collect();
         Self {
             name,
             tally,
             is_open: false,
             is_unwritten: false,
             from: None,
-            given: committed,
-            evicted: committed,
-            doubt: None,
+            places,
         }
     }
 
@@ -60,10 +81,16 @@ impl DestinationBook {
     ) -> Result<(), StorageError> {
         self.count(ring);
         if self.tally.takes() != takes.as_ref() {
-            let waiting = waiting(ring, takes.as_ref(), self.tally.committed())?;
+            let mut waiting = Vec::new();
+            for (id, stretch) in self.tally.stretches() {
+                let range = (stretch.committed(), end(ring, stretch));
+                waiting.push((id, waiting_in(ring, takes.as_ref(), range)?));
+            }
             let entries = entries(ring, takes.as_ref());
             self.tally.set_takes(takes, entries);
-            self.tally.recount(waiting);
+            for (id, waiting) in waiting {
+                self.tally.recount(id, waiting);
+            }
         }
         self.from = from;
         self.is_open = true;
@@ -96,84 +123,142 @@ impl DestinationBook {
         tally
     }
 
-    /// Everything before `end` was given to the driver.
-    pub(super) fn given(&mut self, end: Seq) {
-        self.given = self.given.max(end);
+    /// Whether a record before `seq` has no final verdict, be it of a replay.
+    pub(super) fn is_behind(&self, seq: Seq) -> bool {
+        let mut stretches = self.tally.stretches();
+        stretches.any(|(_, stretch)| stretch.committed() < seq)
+    }
+
+    /// Everything of a stretch before `end` was given to its driver.
+    pub(super) fn given(&mut self, id: StretchId, end: Seq) {
+        let limit = self.tally.stretch(id).and_then(Stretch::limit);
+        if let Some(places) = self.places.get_mut(&id) {
+            places.given = places.given.max(limit.map_or(end, |limit| end.min(limit)));
+        }
+    }
+
+    /// A batch of a stretch up to `end` is about to be sent.
+    pub(super) fn plan(&mut self, id: StretchId, end: Seq) {
+        self.tally.plan(id, end);
     }
 
     /// Nobody owes anything any more: what was given and not committed waits again, and what of it
     /// was evicted meanwhile is lost.
     pub(super) fn settle<S: Storage>(&mut self, ring: &Ring<S>) -> Result<(), StorageError> {
-        self.count(ring);
-        let start = self.tally.committed().max(ring.first());
-        let waiting = waiting(ring, self.tally.takes(), start)?;
-        let missing = self.tally.recount(waiting);
-        if self.tally.committed() < start {
-            self.tally.add_evicted(UNKNOWN_SOURCE, missing);
-        } else {
-            self.tally.add_truncated(missing);
+        for id in self.ids(|_| true) {
+            self.settle_stretch(ring, id)?;
         }
-        self.is_unwritten |= missing > 0;
-        self.tally.skip_to(start);
-        self.given = start;
-        self.evicted = start;
-        self.doubt = None;
         Ok(())
     }
 
-    /// Everything before `end` has a final verdict.
+    /// Settles the stretches of a kind; which of them is to be delivered next.
+    pub(super) fn open_stretch<S: Storage>(
+        &mut self,
+        ring: &Ring<S>,
+        kind: StretchKind,
+    ) -> Result<Option<(StretchId, Stretch)>, StorageError> {
+        for id in self.ids(|stretch| stretch.kind() == kind) {
+            self.settle_stretch(ring, id)?;
+        }
+        let next = self.tally.next_stretch(kind);
+        Ok(next.and_then(|id| Some((id, *self.tally.stretch(id)?))))
+    }
+
+    /// Splits what waits before `at` off the live stretch, as a backlog; false when nothing waits
+    /// there, there are too many backlogs, or the ring has no room to remember another.
+    ///
+    /// The driver of the live stretch has nothing in hand.
+    pub(super) fn split<S: Storage>(
+        &mut self,
+        ring: &mut Ring<S>,
+        ledger: &mut Ledger,
+        at: Seq,
+    ) -> Result<bool, StorageError> {
+        self.settle_stretch(ring, StretchId::LIVE)?;
+        let before = self.tally.clone();
+        let first = before.live().committed();
+        let waiting = waiting_in(ring, self.tally.takes(), (first, at))?;
+        let id = self.tally.split(at, waiting);
+        let is_kept = id.is_some_and(|id| self.keep(ring, ledger, before, (id, first)));
+        if is_kept {
+            self.places.insert(StretchId::LIVE, Places::at(at));
+        }
+        Ok(is_kept)
+    }
+
+    /// Begins to deliver `first..end` once more: how many records that are. `None` when too many
+    /// replays wait or the ring has no room to remember another.
+    pub(super) fn replay<S: Storage>(
+        &mut self,
+        ring: &mut Ring<S>,
+        ledger: &mut Ledger,
+        (first, end): (Seq, Seq),
+        mark: u64,
+    ) -> Result<Option<u64>, StorageError> {
+        let before = self.tally.clone();
+        let waiting = waiting_in(ring, self.tally.takes(), (first, end))?;
+        let id = self.tally.replay(first, end, waiting, mark);
+        let is_kept = id.is_some_and(|id| self.keep(ring, ledger, before, (id, first)));
+        Ok(is_kept.then_some(waiting))
+    }
+
+    /// Keeps a stretch that has just begun, or everything as it was `before`.
+    fn keep<S: Storage>(
+        &mut self,
+        ring: &mut Ring<S>,
+        ledger: &mut Ledger,
+        before: DestinationTally,
+        (id, first): (StretchId, Seq),
+    ) -> bool {
+        if self.write(ring, ledger).is_err() {
+            self.tally = before;
+            return false;
+        }
+        self.places.insert(id, Places::at(first));
+        true
+    }
+
+    /// Forgets all replays; how many there were.
+    pub(super) fn forget_replays(&mut self) -> usize {
+        let replays = self.ids(|stretch| stretch.kind() == StretchKind::Replay);
+        for id in &replays {
+            self.tally.forget_replay(*id);
+            self.places.remove(id);
+        }
+        replays.len()
+    }
+
+    /// Everything of a stretch before `end` has a final verdict.
     pub(super) fn commit<S: Storage>(
         &mut self,
         ring: &Ring<S>,
+        id: StretchId,
         end: Seq,
         outcome: BatchOutcome,
     ) -> Result<(), StorageError> {
         self.count(ring);
-        self.tally.commit(end, outcome);
+        self.tally.commit(id, end, outcome);
         if outcome.truncated > 0 {
-            self.doubt = self.doubt.max(Some(end));
+            self.doubt(id, end);
         }
-        self.move_on();
-        self.resolve(ring)?;
-        self.heal(ring)
+        self.move_on(id);
+        self.resolve(ring, id)?;
+        self.heal(ring, id)?;
+        self.finish(id);
+        Ok(())
     }
 
     /// Accounts for the oldest segment, which has these entries.
     pub(super) fn evict<S: Storage>(
         &mut self,
         ring: &Ring<S>,
-        (first, end): (Seq, Seq),
+        range: (Seq, Seq),
         whole: &BTreeMap<u16, u64>,
     ) -> Result<(), StorageError> {
-        let start = self.given.max(self.tally.committed());
-        let start = start.max(self.evicted).max(first);
-        if start >= end {
-            return Ok(());
+        for id in self.ids(|_| true) {
+            self.evict_stretch(ring, id, range, whole)?;
         }
-        self.count(ring);
-        let part;
-        let counts = if start == first {
-            whole
-        } else {
-            part = ring.counts(start, end)?;
-            &part
-        };
-        let mut unknown = end.since(start);
-        for (tag, count) in counts {
-            unknown = unknown.saturating_sub(*count);
-            if self.tally.takes().is_none_or(|takes| takes.contains(tag)) {
-                self.tally.evict(*tag, *count);
-            }
-        }
-        if self.tally.takes().is_none() {
-            self.tally.evict(UNKNOWN_SOURCE, unknown);
-        } else if unknown > 0 {
-            self.doubt = self.doubt.max(Some(end));
-        }
-        self.evicted = end;
-        self.is_unwritten = true;
-        self.move_on();
-        self.resolve(ring)
+        Ok(())
     }
 
     /// Writes the tally into the ring's states; sources are told apart only while there is room.
@@ -195,6 +280,87 @@ impl DestinationBook {
         Ok(())
     }
 
+    /// The stretches that `wanted` says.
+    fn ids(&self, wanted: impl Fn(&Stretch) -> bool) -> Vec<StretchId> {
+        let stretches = self.tally.stretches();
+        stretches
+            .filter(|(_, stretch)| wanted(stretch))
+            .map(|(id, _)| id)
+            .collect()
+    }
+
+    fn settle_stretch<S: Storage>(
+        &mut self,
+        ring: &Ring<S>,
+        id: StretchId,
+    ) -> Result<(), StorageError> {
+        self.count(ring);
+        let Some(stretch) = self.tally.stretch(id) else {
+            return Ok(());
+        };
+        let end = end(ring, stretch);
+        let is_whole = ring.first() <= stretch.committed();
+        let start = stretch.committed().max(ring.first()).min(end);
+        let waiting = waiting_in(ring, self.tally.takes(), (start, end))?;
+        let missing = self.tally.recount(id, waiting);
+        if is_whole {
+            self.tally.lose_truncated(id, missing);
+        } else {
+            self.tally.lose_evicted(id, UNKNOWN_SOURCE, missing);
+        }
+        self.is_unwritten |= missing > 0;
+        self.tally.skip_to(id, start);
+        self.places.insert(id, Places::at(start));
+        self.finish(id);
+        Ok(())
+    }
+
+    fn evict_stretch<S: Storage>(
+        &mut self,
+        ring: &Ring<S>,
+        id: StretchId,
+        (first, last): (Seq, Seq),
+        whole: &BTreeMap<u16, u64>,
+    ) -> Result<(), StorageError> {
+        let (Some(stretch), Some(places)) = (self.tally.stretch(id), self.places.get(&id)) else {
+            return Ok(());
+        };
+        let start = places.given.max(stretch.committed());
+        let start = start.max(places.evicted).max(first);
+        let end = stretch.limit().map_or(last, |limit| limit.min(last));
+        if start >= end {
+            return Ok(());
+        }
+        self.count(ring);
+        let part;
+        let counts = if (start, end) == (first, last) {
+            whole
+        } else {
+            part = ring.counts(start, end)?;
+            &part
+        };
+        let mut unknown = end.since(start);
+        for (tag, count) in counts {
+            unknown = unknown.saturating_sub(*count);
+            if self.tally.takes().is_none_or(|takes| takes.contains(tag)) {
+                self.tally.evict(id, *tag, *count);
+            }
+        }
+        if self.tally.takes().is_none() {
+            self.tally.evict(id, UNKNOWN_SOURCE, unknown);
+        } else if unknown > 0 {
+            self.doubt(id, end);
+        }
+        if let Some(places) = self.places.get_mut(&id) {
+            places.evicted = end;
+        }
+        self.is_unwritten = true;
+        self.move_on(id);
+        self.resolve(ring, id)?;
+        self.finish(id);
+        Ok(())
+    }
+
     fn count<S: Storage>(&mut self, ring: &Ring<S>) {
         self.tally.count(entries(ring, self.tally.takes()));
     }
@@ -212,38 +378,72 @@ impl DestinationBook {
         }
     }
 
+    fn doubt(&mut self, id: StretchId, end: Seq) {
+        if let Some(places) = self.places.get_mut(&id) {
+            places.doubt = places.doubt.max(Some(end));
+        }
+    }
+
     /// Skips what was evicted once the driver has nothing before it any more.
-    fn move_on(&mut self) {
-        if self.given <= self.tally.committed() {
-            self.tally.skip_to(self.evicted);
-            self.given = self.tally.committed();
+    fn move_on(&mut self, id: StretchId) {
+        let Some(places) = self.places.get_mut(&id) else {
+            return;
+        };
+        let committed = self.tally.stretch(id).map(Stretch::committed);
+        if Some(places.given) <= committed {
+            self.tally.skip_to(id, places.evicted);
+            places.given = self
+                .tally
+                .stretch(id)
+                .map_or(places.given, Stretch::committed);
         }
     }
 
     /// Counts anew behind what could not be read, once nothing before it is under way.
-    fn resolve<S: Storage>(&mut self, ring: &Ring<S>) -> Result<(), StorageError> {
-        let committed = self.tally.committed();
-        if self.doubt.is_some_and(|doubt| doubt <= committed) && ring.first() <= committed {
-            let waiting = waiting(ring, self.tally.takes(), committed)?;
-            let missing = self.tally.recount(waiting);
-            self.tally.add_truncated(missing);
-            self.doubt = None;
+    fn resolve<S: Storage>(&mut self, ring: &Ring<S>, id: StretchId) -> Result<(), StorageError> {
+        let (Some(stretch), Some(places)) = (self.tally.stretch(id), self.places.get_mut(&id))
+        else {
+            return Ok(());
+        };
+        let committed = stretch.committed();
+        if places.doubt.is_some_and(|doubt| doubt <= committed) && ring.first() <= committed {
+            places.doubt = None;
+            let range = (committed, end(ring, stretch));
+            let waiting = waiting_in(ring, self.tally.takes(), range)?;
+            let missing = self.tally.recount(id, waiting);
+            self.tally.lose_truncated(id, missing);
         }
         Ok(())
     }
 
     /// Where the truth is plain, no record waits that is not there: a driver that began anew in
     /// between has not told of what was overwritten meanwhile.
-    fn heal<S: Storage>(&mut self, ring: &Ring<S>) -> Result<(), StorageError> {
-        let committed = self.tally.committed();
-        let is_plain = self.tally.takes().is_none() || committed == ring.next();
-        if is_plain && self.given <= committed && self.doubt.is_none() {
-            let waiting = waiting(ring, self.tally.takes(), committed)?;
-            let missing = self.tally.recount(waiting);
-            self.tally.add_evicted(UNKNOWN_SOURCE, missing);
+    fn heal<S: Storage>(&mut self, ring: &Ring<S>, id: StretchId) -> Result<(), StorageError> {
+        let (Some(stretch), Some(places)) = (self.tally.stretch(id), self.places.get(&id)) else {
+            return Ok(());
+        };
+        let (committed, end) = (stretch.committed(), end(ring, stretch));
+        let is_plain = self.tally.takes().is_none() || committed == end;
+        if is_plain && places.given <= committed && places.doubt.is_none() {
+            let waiting = waiting_in(ring, self.tally.takes(), (committed, end))?;
+            let missing = self.tally.recount(id, waiting);
+            self.tally.lose_evicted(id, UNKNOWN_SOURCE, missing);
         }
         Ok(())
     }
+
+    /// Forgets a stretch that is finished and of which nobody has anything in hand.
+    fn finish(&mut self, id: StretchId) {
+        self.tally.finish(id);
+        if self.tally.stretch(id).is_none() {
+            self.places.remove(&id);
+        }
+    }
+}
+
+/// Where a stretch ends at present.
+fn end<S: Storage>(ring: &Ring<S>, stretch: &Stretch) -> Seq {
+    stretch.limit().unwrap_or_else(|| ring.next())
 }
 
 /// How many entries of these sources the ring has had.
@@ -254,15 +454,15 @@ fn entries<S: Storage>(ring: &Ring<S>, takes: Option<&BTreeSet<u16>>) -> u64 {
     }
 }
 
-/// How many entries of these sources the ring has from `start` on.
-fn waiting<S: Storage>(
+/// How many entries of these sources the ring has in `first..end`.
+fn waiting_in<S: Storage>(
     ring: &Ring<S>,
     takes: Option<&BTreeSet<u16>>,
-    start: Seq,
+    (first, end): (Seq, Seq),
 ) -> Result<u64, StorageError> {
     let Some(takes) = takes else {
-        return Ok(ring.next().since(start));
+        return Ok(end.since(first));
     };
-    let counts = ring.counts(start, ring.next())?;
+    let counts = ring.counts(first, end)?;
     Ok(takes.iter().filter_map(|tag| counts.get(tag)).sum())
 }

@@ -12,6 +12,7 @@
 
 mod destination;
 mod states;
+mod stretches;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 
 use diskring::{PutError, Ring, Seq, Storage, StorageError};
 
-use crate::tally::{BatchOutcome, DestinationTally, SourceTally};
+use crate::tally::{DestinationTally, SourceTally};
 use destination::DestinationBook;
 use states::{Ledger, SourceState, checkpoint_key, destination_key, source_key};
 
@@ -231,7 +232,8 @@ impl Books {
         named: &BTreeSet<String>,
     ) -> Result<(), PutError> {
         let left = ring.counts(ring.first(), ring.next())?;
-        let in_hand = self.would_lose(ring.first());
+        let mut books = self.destinations.values();
+        let in_hand = books.any(|book| book.is_behind(ring.first()));
         let gone: Vec<u16> = self
             .sources
             .iter()
@@ -348,37 +350,6 @@ impl Books {
     pub fn committed_min(&self) -> Option<Seq> {
         let books = self.destinations.values();
         books.map(|book| book.tally.committed()).min()
-    }
-
-    /// Everything before `end` was given to this destination's driver, who owes a verdict for it.
-    pub fn given(&mut self, index: DestinationIndex, end: Seq) {
-        if let Some(book) = open_book(&mut self.destinations, index) {
-            book.given(end);
-        }
-    }
-
-    /// A batch up to `end` is about to be sent; durable with the next sync.
-    pub fn plan<S: Storage>(&mut self, ring: &mut Ring<S>, index: DestinationIndex, end: Seq) {
-        if let Some(book) = open_book(&mut self.destinations, index) {
-            book.tally.plan(end);
-            book.write(ring, &mut self.ledger).ok();
-        }
-    }
-
-    /// Everything before `end` has a final verdict, and `outcome` says what became of it since the
-    /// last time; durable with the next sync.
-    pub fn commit<S: Storage>(
-        &mut self,
-        ring: &mut Ring<S>,
-        index: DestinationIndex,
-        end: Seq,
-        outcome: BatchOutcome,
-    ) -> Result<(), StorageError> {
-        if let Some(book) = open_book(&mut self.destinations, index) {
-            book.commit(ring, end, outcome)?;
-            book.write(ring, &mut self.ledger).ok();
-        }
-        Ok(())
     }
 
     /// Whether evicting everything before `end` would lose what a destination waits for.

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use super::Parts;
 use super::model::{
     AgentConfig, BatchConfig, BufferConfig, Compression, Config, CredentialsConfig,
-    DeadLetterConfig, DestinationConfig, DestinationKind, DirectoryConfig, EncryptionConfig,
-    FileConfig, FirehoseConfig, Format, FrameCompression, HttpAuth, HttpConfig, HttpMethod,
-    KeySource, LogLevel, MqttConfig, MqttListenerConfig, MqttVersion, Packing, ParseFormat, Qos,
-    RedactWith, RetryConfig, SourceConfig, SourceKind, StartAt, SyslogConfig, SyslogListen,
-    TlsConfig, TransformConfig, TransformKind, WhenFull,
+    DeadLetterConfig, DestinationConfig, DestinationKind, DirectoryConfig, DrainConfig, DrainOrder,
+    EncryptionConfig, FileConfig, FirehoseConfig, Format, FrameCompression, HttpAuth, HttpConfig,
+    HttpMethod, KeySource, LogLevel, MqttConfig, MqttListenerConfig, MqttVersion, Packing,
+    ParseFormat, Qos, RedactWith, RetryConfig, SourceConfig, SourceKind, StartAt, SyslogConfig,
+    SyslogListen, TlsConfig, TransformConfig, TransformKind, WhenFull,
 };
 use super::settings::{Component, Settings, Value};
 
@@ -306,6 +306,7 @@ fn destination(
         metadata: settings.bool("metadata")?,
         compression: compression(settings)?,
         retry: retry(settings.table("retry")?)?,
+        drain: drain(settings.table("drain")?)?,
         dead_letter: DeadLetterConfig {
             path: path(dead_letter, "path")
                 .unwrap_or_else(|| dead_letter_path(&agent.state_dir, name)),
@@ -339,6 +340,18 @@ fn retry(settings: &Settings) -> Option<RetryConfig> {
         max: settings.duration("max")?,
         give_up_after: settings.duration("give_up_after"),
         timeout: settings.duration("timeout")?,
+    })
+}
+
+fn drain(settings: &Settings) -> Option<DrainConfig> {
+    Some(DrainConfig {
+        order: match settings.text("order")? {
+            "oldest_first" => DrainOrder::OldestFirst,
+            "newest_first" => DrainOrder::NewestFirst,
+            _ => return None,
+        },
+        live_age_max: settings.duration("live_age_max")?,
+        backlog_share_percent: settings.integer("backlog_share_percent")?,
     })
 }
 

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::units::{ByteSize, Secret};
+use crate::time::WallClock;
 
 /// Everything an agent was told to do.
 #[derive(Clone, Debug, PartialEq)]
@@ -358,8 +359,45 @@ pub struct DestinationConfig {
     pub compression: Compression,
     /// How it is tried again.
     pub retry: RetryConfig,
+    /// In which order waiting records leave.
+    pub drain: DrainConfig,
     /// Where refused records are kept.
     pub dead_letter: DeadLetterConfig,
+}
+
+/// In which order waiting records leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DrainConfig {
+    /// What goes first.
+    pub order: DrainOrder,
+    /// What was received longer ago is no live data.
+    pub live_age_max: Duration,
+    /// So many of a hundred bytes are kept for backlogs and replays; 1 to 90.
+    pub backlog_share_percent: u8,
+}
+
+impl DestinationConfig {
+    /// Whether a full batch whose oldest record was `received` so long ago, with more behind it, is
+    /// to be left to a backlog.
+    pub fn is_overdue(&self, now: WallClock, received: WallClock) -> bool {
+        let DrainConfig {
+            order,
+            live_age_max,
+            ..
+        } = self.drain;
+        // A batch may take its whole age to become full.
+        let age_max = live_age_max.saturating_add(self.batch.age_max);
+        order == DrainOrder::NewestFirst && now.since(received) > age_max
+    }
+}
+
+/// What goes first when much waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DrainOrder {
+    /// The oldest record.
+    OldestFirst,
+    /// What comes in; the backlog goes in the gaps.
+    NewestFirst,
 }
 
 /// Where records go.

@@ -17,7 +17,7 @@ impl Directory {
     pub(super) fn new(sender: &Sender) -> Self {
         let stem = format!("{}-{}", sender.agent, sender.destination);
         Self {
-            folder: Folder::new(&stem, sender.ring),
+            folder: Folder::new(&stem, sender.ring).of_replay(sender.replay),
         }
     }
 
@@ -59,6 +59,7 @@ mod tests {
             ring: 0xab,
             agent: "gw1".to_owned(),
             destination: "usb".to_owned(),
+            replay: None,
         }
     }
 
@@ -83,6 +84,15 @@ mod tests {
             "gw1-usb-00000000000000ab-000000000003-000000000009.ndjson"
         );
         assert!(Arc::ptr_eq(&file.bytes, &bytes));
+        let replay = Sender {
+            replay: Some(17),
+            ..sender()
+        };
+        let file = Directory::new(&replay).prepare(&body);
+        assert_eq!(
+            file.name,
+            "gw1-usb-00000000000000ab-000000000003-000000000009-replay-17.ndjson"
+        );
     }
 
     #[test]

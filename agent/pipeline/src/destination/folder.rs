@@ -12,11 +12,15 @@ use diskring::Seq;
 /// File systems give space in blocks; a file costs at least one.
 const BLOCK_BYTES: u64 = 4096;
 
+/// What stands in the names of files with records of a replay.
+const REPLAY: &str = "replay";
+
 /// A folder that holds at most so many bytes of one writer's files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Folder {
     stem: String,
     ring: u64,
+    replay: Option<u64>,
 }
 
 /// A file that is there.
@@ -43,14 +47,26 @@ impl Folder {
         Self {
             stem: safe(stem),
             ring,
+            replay: None,
         }
+    }
+
+    /// The same files, but what is written is that of a replay, if there is one.
+    #[must_use]
+    pub fn of_replay(mut self, replay: Option<u64>) -> Self {
+        self.replay = replay;
+        self
     }
 
     /// The name of the file with the records of `range`.
     pub fn file_name(&self, range: SeqRange, extension: &str) -> String {
         let (first, end) = (range.first.get(), range.end.get());
+        let replay = match self.replay {
+            Some(mark) => format!("-{REPLAY}-{mark}"),
+            None => String::new(),
+        };
         format!(
-            "{}-{:016x}-{first:012}-{end:012}.{extension}",
+            "{}-{:016x}-{first:012}-{end:012}{replay}.{extension}",
             self.stem, self.ring
         )
     }
@@ -114,7 +130,14 @@ impl Folder {
         let ring = u64::from_str_radix(ring, 16).ok()?;
         let first = numbers.next()?.parse().ok().map(Seq::new)?;
         let end = numbers.next()?.parse().ok().map(Seq::new)?;
-        numbers.next().is_none().then_some(Place {
+        let is_ours = match numbers.next() {
+            None => true,
+            Some(REPLAY) => numbers
+                .next()
+                .is_some_and(|mark| mark.parse::<u64>().is_ok()),
+            Some(_) => false,
+        };
+        (is_ours && numbers.next().is_none()).then_some(Place {
             ring,
             range: SeqRange::new(first, end),
         })
@@ -168,6 +191,14 @@ mod tests {
             "gw_1-lake-00000000000000ab-000000000005-1000000000017.ndjson.gz"
         );
         assert_eq!(safe("../\u{e4} x"), "_.___x");
+        let replayed = folder().of_replay(Some(7)).file_name(range(5, 9), "x");
+        let expected = "gw_1-lake-00000000000000ab-000000000005-000000000009-replay-7.x";
+        assert_eq!(replayed, expected);
+        assert!(folder().place(&replayed) == folder().place(&folder().file_name(range(5, 9), "x")));
+        for foreign in ["-replay", "-replay-x", "-replay-7-8", "-8"] {
+            let name = format!("gw_1-lake-00000000000000ab-000000000005-000000000009{foreign}.x");
+            assert_eq!(folder().place(&name), None, "{name}");
+        }
     }
 
     #[test]

@@ -44,6 +44,9 @@ impl Http {
         }
         let id = self.sender.batch_id(body.unit.range);
         headers.set("idempotency-key", id.to_string());
+        if let Some(mark) = self.sender.replay {
+            headers.set("hydrant-replay", mark.to_string());
+        }
         headers.set("user-agent", USER_AGENT);
         match &self.config.auth {
             HttpAuth::None => {}

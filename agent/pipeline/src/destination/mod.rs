@@ -47,6 +47,8 @@ pub struct Sender {
     pub agent: String,
     /// Name of the destination.
     pub destination: String,
+    /// What tells a replay from every other one, and from what was sent first.
+    pub replay: Option<u64>,
 }
 
 /// Names a batch, the same however often and after whatever crash it is sent.
@@ -60,12 +62,18 @@ pub struct BatchId {
     pub first: Seq,
     /// The first entry behind it.
     pub end: Seq,
+    /// The mark of the replay that it belongs to.
+    pub replay: Option<u64>,
 }
 
 impl fmt::Display for BatchId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (destination, first, end) = (safe(&self.destination), self.first, self.end);
-        write!(f, "{:016x}-{destination}-{first}-{end}", self.ring)
+        write!(f, "{:016x}-{destination}-{first}-{end}", self.ring)?;
+        match self.replay {
+            Some(mark) => write!(f, "-replay-{mark}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -401,6 +409,7 @@ impl Sender {
             destination: self.destination.clone(),
             first: range.first,
             end: range.end,
+            replay: self.replay,
         }
     }
 }

@@ -39,6 +39,9 @@ impl Metadata {
     pub(super) fn new(origin: &Origin) -> Self {
         let mut up_to_received_at = br#","agent":"#.to_vec();
         write_text(&mut up_to_received_at, &origin.agent);
+        if origin.is_replay {
+            up_to_received_at.extend_from_slice(br#","replayed":true"#);
+        }
         up_to_received_at.extend_from_slice(br#","received_at":""#);
         Self {
             up_to_seq: format!("{{\"{HYDRANT}\":{{\"id\":\"{:016x}-", origin.ring_id).into_bytes(),

@@ -46,6 +46,8 @@ pub struct Origin {
     pub agent: String,
     /// The ring's own number, drawn when it was made.
     pub ring_id: u64,
+    /// Whether they were delivered before and are sent once more because somebody asked for it.
+    pub is_replay: bool,
 }
 
 /// The id of a record: 16 hex digits of its ring, a dash, its number in the log.

@@ -17,6 +17,7 @@ fn origin() -> Origin {
     Origin {
         agent: "gw1".to_owned(),
         ring_id: 0xabc,
+        is_replay: false,
     }
 }
 

@@ -21,7 +21,7 @@ impl Driver<'_> {
         let mut lines = Vec::new();
         let mut from = dead.range.first;
         while from < dead.range.end {
-            let chunk = self.parts.store.read(self.index, from).await?;
+            let chunk = self.read_from(from).await?;
             if chunk.end <= from {
                 break;
             }
@@ -58,7 +58,7 @@ impl Driver<'_> {
                 // The records stay in the ring until the folder can take them.
                 let text = format!("dead letters cannot be kept: {error}");
                 tracing::error!(destination = self.parts.name, "{text}");
-                counters.set_error(Some(text));
+                counters.set_error(self.rank, Some(&text));
                 sleep(SETUP_PAUSE).await;
             }
         }

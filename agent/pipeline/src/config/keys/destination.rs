@@ -328,6 +328,34 @@ static TLS: Section = Section {
     ]],
 };
 
+static DRAIN: Section = Section {
+    doc: "In which order waiting records leave.",
+    groups: &[&[
+        Key {
+            name: "order",
+            kind: Kind::Words(&["oldest_first", "newest_first"]),
+            default: Default::Text("oldest_first"),
+            doc: "With `newest_first` what comes in after an outage need not queue behind it: what \
+                  waited becomes a backlog that is delivered in the gaps.",
+        },
+        Key {
+            name: "live_age_max",
+            kind: Kind::Duration(range(SECOND, DAY)),
+            default: Default::Text("1m"),
+            doc: "With `newest_first`: when a full batch begins with a record that is older than \
+                  this and `batch.age_max` together, and more is behind it, everything that waits \
+                  becomes a backlog.",
+        },
+        Key {
+            name: "backlog_share_percent",
+            kind: Kind::Integer(range(1, 90)),
+            default: Default::Integer(20),
+            doc: "So many of a hundred bytes are kept for a backlog or a replay while new records \
+                  leave nothing over.",
+        },
+    ]],
+};
+
 static COMMON: &[Key] = &[
     Key {
         name: "from",
@@ -346,6 +374,12 @@ static COMMON: &[Key] = &[
         kind: Kind::Table(&RETRY),
         default: Default::Absent("see below"),
         doc: "How a failed batch is tried again.",
+    },
+    Key {
+        name: "drain",
+        kind: Kind::Table(&DRAIN),
+        default: Default::Absent("see below"),
+        doc: "In which order waiting records leave.",
     },
     Key {
         name: "dead_letter",

@@ -25,6 +25,7 @@ fn prepare(config: &HttpConfig, content_encoding: Option<&'static str>) -> HttpR
         ring: 0xab,
         agent: "gw1".to_owned(),
         destination: "my audit".to_owned(),
+        replay: None,
     };
     let body = EncodedBody {
         bytes: Arc::new(b"{}\n".to_vec()),

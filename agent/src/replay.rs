@@ -1,0 +1,321 @@
+//! `hydrant replay`: has delivered records delivered once more, by a running agent or without one.
+
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use pipeline::config::Config;
+use pipeline::replay::{ReplayRange, ReplayWish};
+use pipeline::time::WallClock;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio::task::LocalSet;
+
+use crate::cli::ReplayArgs;
+use crate::clock::Clock;
+use crate::deliver::{self, DestinationGauges, DestinationParts, SharedTurns};
+use crate::reactor::told_to_end;
+use crate::store::{Replayed, StoreHandle};
+use crate::{
+    EXIT_STORAGE, EXIT_USAGE, app, check, config_files, control, fail, print, show, source,
+};
+
+/// What a running agent is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ReplayQuestion {
+    /// The destination.
+    pub(crate) destination: String,
+    /// Which records; `None` ends the replays under way.
+    pub(crate) wish: Option<ReplayWish>,
+}
+
+/// What it answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ReplayAnswer {
+    /// They are going to be delivered once more.
+    Begun {
+        /// Where they are.
+        range: ReplayRange,
+        /// How many records that are.
+        records: u64,
+    },
+    /// So many replays were ended.
+    Stopped(usize),
+    /// Nothing was done; why, in words.
+    Error(String),
+}
+
+impl From<Result<Replayed, String>> for ReplayAnswer {
+    fn from(answer: Result<Replayed, String>) -> Self {
+        match answer {
+            Ok(Replayed { range, records }) => Self::Begun { range, records },
+            Err(text) => Self::Error(text),
+        }
+    }
+}
+
+/// Carries the command out.
+pub(crate) fn run(arguments: &ReplayArgs) -> ExitCode {
+    let question = match question(arguments) {
+        Ok(question) => question,
+        Err(text) => return fail(&format!("hydrant: {text}"), EXIT_USAGE),
+    };
+    if arguments.offline {
+        return offline(arguments, &question);
+    }
+    let socket = match &arguments.socket {
+        Some(socket) => socket.clone(),
+        None => config_files::control_socket(&arguments.config),
+    };
+    let runtime = match app::runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("hydrant: no runtime: {error}"), 1),
+    };
+    match runtime.block_on(control::ask_replay(&socket, &question)) {
+        Ok(answer) => tell(arguments, &answer),
+        Err(error @ control::AskError::NotRunning(_)) => fail(
+            &format!("hydrant: {error}; or add --offline to send the records from here"),
+            1,
+        ),
+        Err(error) => fail(&format!("hydrant: {error}"), 1),
+    }
+}
+
+/// What was typed, as a question; `Err` says what is wrong with it.
+fn question(arguments: &ReplayArgs) -> Result<ReplayQuestion, String> {
+    let wish = ReplayWish {
+        since_ms: arguments.since.map(WallClock::as_millis),
+        until_ms: arguments.until.map(WallClock::as_millis),
+        from_seq: arguments.from_seq,
+        to_seq: arguments.to_seq,
+    };
+    if arguments.stop {
+        return Ok(ReplayQuestion {
+            destination: arguments.destination.clone(),
+            wish: None,
+        });
+    }
+    if wish == ReplayWish::default() && !arguments.all {
+        return Err(
+            "say which records: --since TIME, --until TIME, --from-seq N, --to-seq N, or --all"
+                .to_owned(),
+        );
+    }
+    let is_backwards = |first: Option<i64>, end: Option<i64>| {
+        first.zip(end).is_some_and(|(first, end)| first >= end)
+    };
+    if is_backwards(wish.since_ms, wish.until_ms) {
+        return Err("--until is not later than --since".to_owned());
+    }
+    let seqs = wish.from_seq.zip(wish.to_seq);
+    if seqs.is_some_and(|(from, to)| from >= to) {
+        return Err("--to-seq is not larger than --from-seq".to_owned());
+    }
+    Ok(ReplayQuestion {
+        destination: arguments.destination.clone(),
+        wish: Some(wish),
+    })
+}
+
+/// Shows an answer.
+fn tell(arguments: &ReplayArgs, answer: &ReplayAnswer) -> ExitCode {
+    if arguments.json {
+        let code = u8::from(matches!(answer, ReplayAnswer::Error(_)));
+        return match serde_json::to_string_pretty(answer) {
+            Ok(text) if code == 0 => print(&format!("{text}\n")),
+            Ok(text) => {
+                print(&format!("{text}\n"));
+                ExitCode::from(code)
+            }
+            Err(error) => fail(&format!("hydrant: {error}"), 1),
+        };
+    }
+    let destination = &arguments.destination;
+    match answer {
+        ReplayAnswer::Begun { range, records } => {
+            let records = show::number(*records);
+            let watch = if arguments.offline {
+                ""
+            } else {
+                "; watch it with \"hydrant status\""
+            };
+            print(&format!(
+                "{}replaying {records} records of {} to {} to \"{destination}\"{watch}\n",
+                missing(range),
+                range.first,
+                range.end.saturating_sub(1),
+            ))
+        }
+        ReplayAnswer::Stopped(count) => print(&format!(
+            "{count} replays to \"{destination}\" ended; what was sent stays sent\n"
+        )),
+        ReplayAnswer::Error(text) => fail(&format!("hydrant: {text}"), 1),
+    }
+}
+
+/// What of a wish is overwritten already, as a line; empty when nothing is.
+fn missing(range: &ReplayRange) -> String {
+    if !range.is_cut {
+        return String::new();
+    }
+    let since = range.oldest_ms.map_or_else(String::new, |oldest_ms| {
+        format!(", received {}", WallClock::from_millis(oldest_ms))
+    });
+    format!(
+        "what is older is overwritten: the oldest record that is left is {}{since}\n",
+        range.oldest
+    )
+}
+
+/// Delivers without an agent: with the same ring, the same destination and nothing else.
+fn offline(arguments: &ReplayArgs, question: &ReplayQuestion) -> ExitCode {
+    let config = match config_files::load(&arguments.config) {
+        Ok((config, _)) => config,
+        Err(problems) => return fail(&check::report(&problems), EXIT_USAGE),
+    };
+    if !config.destinations.contains_key(&question.destination) {
+        let text = format!("there is no destination \"{}\"", question.destination);
+        return fail(&format!("hydrant: {text}"), EXIT_USAGE);
+    }
+    app::start_log(config.agent.log_level);
+    let clock = Clock::start();
+    let (store, thread) = match app::open_store(&config) {
+        Ok(opened) => opened,
+        Err(text) => return fail(&format!("hydrant: {text}"), EXIT_STORAGE),
+    };
+    let runtime = match app::runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("hydrant: no runtime: {error}"), 1),
+    };
+    let work = deliver_once(arguments, question, &config, clock, &store);
+    let outcome = LocalSet::new().block_on(&runtime, work);
+    runtime.shutdown_background();
+    let (text, failure) = match outcome {
+        Ok(text) => (text, None),
+        Err(text) => (String::new(), Some(text)),
+    };
+    print(&text);
+    app::end_store(&store, thread, failure)
+}
+
+/// Begins the replay, delivers it, and says how it went; `Err` says why there was nothing to do.
+async fn deliver_once(
+    arguments: &ReplayArgs,
+    question: &ReplayQuestion,
+    config: &Config,
+    clock: Clock,
+    store: &StoreHandle,
+) -> Result<String, String> {
+    let ended = |_| "the store has ended".to_owned();
+    let name = &question.destination;
+    let Some(wanted) = config.destinations.get(name) else {
+        return Err(format!("there is no destination \"{name}\""));
+    };
+    let index = store
+        .open_destination(name.clone(), wanted.from.clone())
+        .await
+        .map_err(ended)?;
+    let Some(wish) = question.wish else {
+        let count = store.stop_replays(name.clone()).await.map_err(ended)?;
+        tell(arguments, &ReplayAnswer::Stopped(count.unwrap_or(0)));
+        return Ok(String::new());
+    };
+    let mark = u64::try_from(clock.wall().as_millis()).unwrap_or(0);
+    let replayed = store
+        .replay(name.clone(), wish, mark)
+        .await
+        .map_err(ended)?;
+    let replayed = replayed?;
+    tell(arguments, &ReplayAnswer::from(Ok(replayed)));
+    let before = replayed_so_far(store, name).await?;
+    let parts = DestinationParts {
+        name: name.clone(),
+        agent: config.agent.id.clone(),
+        config: wanted.clone(),
+        transforms: Arc::new(source::compiled(&wanted.transforms)),
+        index,
+        lane: 0,
+        turns: Rc::new(SharedTurns::new(wanted.drain.backlog_share_percent)),
+        gauges: Arc::new(DestinationGauges::default()),
+        clock,
+        store: store.clone(),
+    };
+    let (stop, shutdown) = watch::channel(false);
+    let replays = deliver::run_replays(&parts, shutdown);
+    let mut replays = std::pin::pin!(replays);
+    let is_whole = tokio::select! {
+        () = &mut replays => true,
+        _ = told_to_end() => {
+            stop.send_replace(true);
+            replays.await;
+            false
+        }
+    };
+    let count = replayed_so_far(store, name).await?.saturating_sub(before);
+    let count = show::number(count);
+    Ok(if is_whole {
+        format!("done: {count} records were delivered to \"{name}\" once more\n")
+    } else {
+        format!(
+            "ended after {count} records; the rest is delivered when hydrant runs again, or given \
+             up with --stop\n"
+        )
+    })
+}
+
+async fn replayed_so_far(store: &StoreHandle, destination: &str) -> Result<u64, String> {
+    let status = store.status().await;
+    let status = status.map_err(|_| "the store has ended".to_owned())?;
+    let tally = status.destinations.get(destination);
+    Ok(tally.map_or(0, pipeline::tally::DestinationTally::replayed))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn check(typed: &str, expected: Result<ReplayWish, &str>) {
+        let words = format!("hydrant replay --destination lake {typed}");
+        let cli = Cli::try_parse_from(words.split_whitespace()).unwrap();
+        let Command::Replay(arguments) = cli.command else {
+            unreachable!("replay was typed");
+        };
+        match (question(&arguments), expected) {
+            (Ok(question), Ok(wish)) => assert_eq!(question.wish, Some(wish), "{typed}"),
+            (Err(text), Err(part)) => assert!(text.contains(part), "{text}"),
+            (found, expected) => assert_eq!(found.is_ok(), expected.is_ok(), "{typed}: {found:?}"),
+        }
+    }
+
+    #[test]
+    fn a_wish_names_a_range() {
+        let wish = ReplayWish::default();
+        check("", Err("say which records"));
+        check("--all", Ok(wish));
+        check(
+            "--from-seq 7 --to-seq 9",
+            Ok(ReplayWish {
+                from_seq: Some(7),
+                to_seq: Some(9),
+                ..wish
+            }),
+        );
+        check("--from-seq 7 --to-seq 7", Err("--to-seq"));
+        check(
+            "--since 2026-11-20T10:00 --until 2026-11-20T10:00:01.5Z",
+            Ok(ReplayWish {
+                since_ms: Some(1_795_168_800_000),
+                until_ms: Some(1_795_168_801_500),
+                ..wish
+            }),
+        );
+        check(
+            "--since 2026-11-20T10:00 --until 2026-11-20T09:00",
+            Err("--until"),
+        );
+    }
+}
