@@ -10,12 +10,14 @@
 )]
 
 mod books;
+mod ring_beside;
 mod ring_beyond;
 mod ring_compat;
 mod ring_contents;
 mod ring_counts;
 mod ring_crash;
 mod ring_exhaustive;
+mod ring_inspect;
 mod ring_model;
 mod ring_mutants;
 mod ring_operation;

@@ -239,6 +239,13 @@ fn survive(disk: SimDisk, rng: &mut Rng) {
             Read::Lost { .. } | Read::Evicted { .. } => {}
         }
     }
+    let mut inspection = ring.inspection();
+    for steps in 0.. {
+        assert!(steps < capacity, "an inspection ends");
+        if ring.inspect(&mut inspection).unwrap().is_none() {
+            break;
+        }
+    }
     for _ in 0..20 {
         let payload = vec![0; rng.below(3000)];
         if ring.append(1, 0, &payload).is_err() {

@@ -22,8 +22,8 @@ pub(crate) const FRAME_HEADER_LEN: u32 = 16;
 /// What opening reads of each segment.
 pub(crate) const PROBE_LEN: usize = 512;
 
-/// The version of everything below; a ring of another version is refused.
-const VERSION: u16 = 1;
+/// The version of everything on disk; a ring of another version is refused.
+pub const FORMAT_VERSION: u16 = 1;
 const RING_MAGIC: [u8; 8] = *b"hydrring";
 const HEADER_MAGIC: [u8; 4] = *b"hseg";
 const SLOT_MAGIC: [u8; 4] = *b"htai";
@@ -39,7 +39,7 @@ impl Superblock {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(to_usize(PAGE));
         out.extend_from_slice(&RING_MAGIC);
-        out.extend_from_slice(&VERSION.to_le_bytes());
+        out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
         out.extend_from_slice(&0_u16.to_le_bytes());
         out.extend_from_slice(&PAGE.to_le_bytes());
         out.extend_from_slice(&self.id.0.to_le_bytes());
@@ -66,10 +66,10 @@ impl Superblock {
         if bytes.u32()? != crc32c::crc32c(body) {
             return None;
         }
-        if version != VERSION || page_bytes != PAGE {
+        if version != FORMAT_VERSION || page_bytes != PAGE {
             return Some(Err(OpenError::Version {
                 found: version,
-                known: VERSION,
+                known: FORMAT_VERSION,
             }));
         }
         let geometry = Geometry::checked(capacity, segment_bytes, segments)?;

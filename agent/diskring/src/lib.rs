@@ -7,12 +7,14 @@
 //! The invariant: what a returned [`Durable`] covers is read back unaltered until it is evicted,
 //! whatever happens to the bytes written since.
 
+mod beside;
 mod bytes;
 mod error;
 mod frame;
 mod geometry;
 mod layout;
 mod mutant;
+mod overlay;
 mod read;
 mod recover;
 mod ring;
@@ -24,14 +26,17 @@ mod state;
 mod storage;
 mod writer;
 
+pub use beside::Beside;
 pub use error::{AppendError, OpenError, PutError};
 pub use frame::{Entries, Entry, Frame};
 pub use geometry::{Compression, Options, RING_BYTES_MIN, RingId};
+pub use layout::FORMAT_VERSION;
 #[cfg(feature = "sim")]
 pub use mutant::Mutant;
+pub use overlay::Overlay;
 pub use read::{Cursor, Read};
 pub use recover::{Recovery, Unrecovered};
-pub use ring::{Oldest, Ring, Stats};
+pub use ring::{Damage, DamagedPart, Inspection, Oldest, Ring, SegmentInfo, Sight, Stats};
 pub use seal::{Sealing, SealingKey};
 pub use seq::Seq;
 pub use state::{KEY_BYTES_MAX, VALUE_BYTES_MAX};

@@ -10,6 +10,7 @@ mod replay;
 mod survey;
 
 use survey::{Repair, Survey};
+pub(crate) use survey::{Sign, sign};
 
 use crate::bytes::to_usize;
 use crate::frame::Encoder;
@@ -49,6 +50,11 @@ pub struct Recovery {
     pub frames_lost: u32,
     /// Pages that were made good from their images.
     pub pages_repaired: u32,
+    /// How many of the two superblocks were not valid; they are among those pages.
+    pub superblocks_unreadable: u32,
+    /// The oldest entry that no eviction gave up: entries from here to `first` are lost, because
+    /// the segments that had them have no readable header.
+    pub log_start: Seq,
 }
 
 impl<S: Storage> Unrecovered<S> {
@@ -141,7 +147,8 @@ impl<S: Storage> Unrecovered<S> {
             survey = Survey::new(&self.storage, &format)?;
         }
         let replayed = survey.replay(&found)?;
-        let segments = survey.chain(&found, replayed.states.log_start());
+        let log_start = replayed.states.log_start();
+        let segments = survey.chain(&found, log_start);
         let unreadable = segments.iter().filter(|segment| !segment.is_readable);
         let unreadable = u32::try_from(unreadable.count()).unwrap_or(u32::MAX);
         let raise = u64::from(!format.mutant.is(Mutant::GenerationKept));
@@ -173,6 +180,12 @@ impl<S: Storage> Unrecovered<S> {
             truncated: found.truncated,
             frames_lost: replayed.frames_lost,
             pages_repaired: u32::try_from(repairs.len()).unwrap_or(u32::MAX),
+            superblocks_unreadable: self
+                .is_whole
+                .into_iter()
+                .map(|whole| u32::from(!whole))
+                .sum(),
+            log_start: log_start.first.min(ring.first()),
         };
         Ok((ring, recovery))
     }

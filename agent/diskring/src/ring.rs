@@ -6,9 +6,11 @@
 //! entries always leave room in their segment for their group's states and one eviction.
 
 mod counts;
+mod inspect;
 mod reading;
 mod stats;
 
+pub use inspect::{Damage, DamagedPart, Inspection, SegmentInfo, Sight};
 pub(crate) use reading::read_snapshot;
 pub use stats::Stats;
 

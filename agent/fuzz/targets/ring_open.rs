@@ -15,9 +15,17 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     for steps in 0.. {
         assert!(steps <= data.len(), "reading ends");
         match ring.read(&mut cursor) {
-            Ok(Read::End) | Err(_) => return,
+            Ok(Read::End) => break,
+            Err(_) => return,
             Ok(Read::Frame(frame)) => assert!(frame.entries().count() <= 32 * data.len()),
             Ok(Read::Lost { .. } | Read::Evicted { .. }) => {}
+        }
+    }
+    let mut inspection = ring.inspection();
+    for steps in 0.. {
+        assert!(steps <= data.len(), "an inspection ends");
+        if !matches!(ring.inspect(&mut inspection), Ok(Some(_))) {
+            return;
         }
     }
 });

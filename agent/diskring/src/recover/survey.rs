@@ -46,21 +46,50 @@ pub(super) struct Repair {
     pub(super) page: Vec<u8>,
 }
 
+/// What a segment says of itself, and whether it says so at home and not only in its slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sign {
+    pub(crate) header: SegmentHeader,
+    pub(crate) is_at_home: bool,
+}
+
+/// What the segment at `place` says of itself.
+pub(crate) fn sign<S: Storage>(
+    storage: &S,
+    format: &Format,
+    place: u64,
+) -> Result<Option<Sign>, StorageError> {
+    Survey::empty(storage, format).sign(place)
+}
+
 impl<'a, S: Storage> Survey<'a, S> {
     pub(super) fn new(storage: &'a S, format: &'a Format) -> Result<Self, StorageError> {
-        let mut survey = Self {
-            storage,
-            format,
-            headers: Vec::new(),
-        };
+        let mut survey = Self::empty(storage, format);
         for place in 0..u64::from(format.geometry.segments) {
-            let header = match survey.home_header(place)? {
-                Some(header) => Some(header),
-                None => survey.slot_header(place)?,
-            };
+            let header = survey.sign(place)?.map(|sign| sign.header);
             survey.headers.push(header);
         }
         Ok(survey)
+    }
+
+    const fn empty(storage: &'a S, format: &'a Format) -> Self {
+        Self {
+            storage,
+            format,
+            headers: Vec::new(),
+        }
+    }
+
+    fn sign(&self, place: u64) -> Result<Option<Sign>, StorageError> {
+        let home = self.home_header(place)?;
+        let header = match home {
+            Some(header) => Some(header),
+            None => self.slot_header(place)?,
+        };
+        Ok(header.map(|header| Sign {
+            header,
+            is_at_home: home.is_some(),
+        }))
     }
 
     pub(super) fn generation(&self) -> u64 {

@@ -56,7 +56,7 @@ impl<S: Storage> Ring<S> {
     }
 
     /// The first entry of the segment at `index`, or the end of the log.
-    fn boundary(&self, index: usize) -> Seq {
+    pub(super) fn boundary(&self, index: usize) -> Seq {
         self.segments
             .get(index)
             .map_or(self.next(), |segment| segment.first)

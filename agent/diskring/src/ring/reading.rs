@@ -130,7 +130,7 @@ impl<S: Storage> Ring<S> {
         self.segments.get(index + 1).map(start_of)
     }
 
-    fn span(&self, index: usize) -> Option<Span<'_, S>> {
+    pub(super) fn span(&self, index: usize) -> Option<Span<'_, S>> {
         let segment = self.segments.get(index)?;
         let next = self.segments.get(index + 1);
         let (image_offset, image) = self.writer.image();
