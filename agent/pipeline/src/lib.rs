@@ -13,6 +13,7 @@ pub mod decode;
 pub mod delivery;
 pub mod destination;
 pub mod encode;
+pub mod growth;
 pub mod receipt;
 pub mod record;
 pub mod replay;

@@ -46,6 +46,14 @@ pub(super) fn config(parts: &Parts) -> Option<Config> {
     })
 }
 
+/// What concerns the ring.
+pub(super) fn ring(
+    of_agent: &Settings,
+    of_buffer: &Settings,
+) -> Option<(AgentConfig, BufferConfig)> {
+    Some((agent(of_agent)?, buffer(of_buffer)?))
+}
+
 /// What a transform does.
 pub(super) fn transform(name: &str, component: &Component) -> Option<TransformConfig> {
     let settings = &component.settings;

@@ -88,6 +88,35 @@ pub fn load(
     }
 }
 
+/// What `[agent]` and `[buffer]` mean, whatever the rest says: who looks at a ring need not know the
+/// secrets of the service. Where that cannot be told, the problems that are in the way.
+pub fn load_ring(
+    files: &[SourceText],
+    environment: &Environment<'_>,
+) -> Result<(AgentConfig, BufferConfig), Vec<Problem>> {
+    let mut problems = Problems::default();
+    let ring = tree::parse(files, environment, &mut problems).and_then(|root| {
+        let mut checker = Checker {
+            environment,
+            problems: &mut problems,
+        };
+        let agent = checker.top_section(&keys::AGENT, "agent", &root);
+        let buffer = checker.top_section(&keys::BUFFER, "buffer", &root);
+        extract::ring(&agent, &buffer)
+    });
+    ring.ok_or_else(|| {
+        let names: Vec<String> = files.iter().map(|file| file.name.clone()).collect();
+        let mut found = problems.finish(&names);
+        let elsewhere = ["sources.", "transforms.", "destinations."];
+        found.retain(|problem| {
+            !elsewhere
+                .iter()
+                .any(|table| problem.path.starts_with(table))
+        });
+        found
+    })
+}
+
 /// Everything that could be read.
 struct Parts {
     agent: Settings,

@@ -243,6 +243,37 @@ fn what_was_expanded_is_never_shown() {
     }
 }
 
+/// Who looks at a ring need know neither the secrets of the service nor a right configuration.
+#[test]
+fn the_ring_is_found_whatever_the_rest_says() {
+    let ring = |text: &str| {
+        let files = [SourceText::new("h.toml", text)];
+        let found = load_ring(&files, &Environment::new(&resolve));
+        found.map_err(|problems| problems.iter().map(Problem::to_string).collect::<Vec<_>>())
+    };
+    let text = "[agent]\nstate_dir = \"/data/${HOSTNAME}\"\n[buffer]\nsise = 1\n\
+        [buffer.encryption]\nkey_file = \"/k\"\n[sources.a]\ntype = \"nonsense\"\n\
+        [destinations.b]\nbearer = \"${credential:other}\"\n";
+    let (agent, buffer) = ring(text).unwrap();
+    assert_eq!(agent.state_dir, PathBuf::from("/data/gateway-7"));
+    let key = buffer.encryption.map(|encryption| encryption.key);
+    assert_eq!(key, Some(KeySource::File(PathBuf::from("/k"))));
+    let (agent, buffer) = ring("").unwrap();
+    assert_eq!(agent.state_dir, PathBuf::from("/var/lib/hydrant"));
+    assert_eq!(buffer.encryption, None);
+    for (text, expected) in [
+        (
+            "[agent]\nstate_dir = 7\n[destinations.b]\nx = \"${MISSING}\"\n",
+            "h.toml:2:",
+        ),
+        ("[agent\n", "h.toml:1:"),
+    ] {
+        let problems = ring(text).unwrap_err();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].starts_with(expected), "{problems:?}");
+    }
+}
+
 #[test]
 fn nothing_written_is_told_what_to_write() {
     let result = load_files(&[("h.toml", "")]);

@@ -163,7 +163,7 @@ fn close(out: &mut Vec<u8>, start: usize) {
     out.push(b'}');
 }
 
-fn write_name(out: &mut Vec<u8>, name: &str) {
+pub(super) fn write_name(out: &mut Vec<u8>, name: &str) {
     out.push(b',');
     write_text(out, name);
     out.push(b':');
@@ -194,12 +194,12 @@ fn write_value(out: &mut Vec<u8>, value: ValueRef<'_>) {
     }
 }
 
-fn write_number<T: serde::Serialize>(out: &mut Vec<u8>, number: T) {
+pub(super) fn write_number<T: serde::Serialize>(out: &mut Vec<u8>, number: T) {
     let written = serde_json::to_writer(out, &number);
     debug_assert!(written.is_ok(), "a Vec takes everything");
 }
 
-fn write_text(out: &mut Vec<u8>, text: &str) {
+pub(super) fn write_text(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let mut rest = text.as_bytes();
     while let Some(at) = rest.iter().position(|byte| needs_escape(*byte)) {
@@ -235,7 +235,7 @@ fn write_escaped(out: &mut Vec<u8>, byte: u8) {
 }
 
 /// RFC 3339 with milliseconds, as `WallClock` prints it.
-fn write_time(out: &mut Vec<u8>, time: WallClock) {
+pub(super) fn write_time(out: &mut Vec<u8>, time: WallClock) {
     const DAY_MS: i64 = 86_400_000;
     let millis = time.as_millis();
     // The four-digit years.

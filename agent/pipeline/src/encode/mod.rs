@@ -8,6 +8,7 @@
 //! [`BatchEncoder::count`].
 
 mod deflate;
+mod export;
 mod json;
 mod snappy;
 
@@ -20,6 +21,7 @@ use crate::record::PayloadState;
 use crate::stored::StoredRef;
 
 pub use deflate::gzip_member;
+pub use export::Exporter;
 
 use deflate::{Gzip, Zip};
 use json::Metadata;
