@@ -50,6 +50,9 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Have delivered records delivered once more, as far as the ring still holds them
     Replay(ReplayArgs),
+    /// Look into a ring, also beside its agent or in a copy; nothing is changed
+    #[command(subcommand)]
+    Ring(RingCommand),
     /// Print the JSON Schema of the configuration, for editors
     Schema,
     /// Print a completion script for a shell
@@ -137,4 +140,68 @@ pub(crate) struct ReplayArgs {
 fn time(text: &str) -> Result<WallClock, String> {
     text.parse()
         .map_err(|error: pipeline::time::TimeError| error.to_string())
+}
+
+/// What is done with a ring.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RingCommand {
+    /// Show what it holds, how fast it grows and how far back it reaches
+    Info(RingInfoArgs),
+    /// Read all of it and print what is damaged; exit status 1 when something is
+    Verify(RingPlace),
+    /// Print its records as lines of JSON that lose nothing; exit status 1 when some are damaged
+    Export(Box<RingExportArgs>),
+}
+
+/// Which ring.
+#[derive(Args, Debug)]
+pub(crate) struct RingPlace {
+    /// File of the ring; without it, buffer.ring in the state directory of the configuration
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Configuration file that names the ring and, if it is encrypted, its key
+    #[arg(short, long, value_name = "CONFIG", default_value = CONFIG_DEFAULT)]
+    pub(crate) config: PathBuf,
+    /// File with the key of an encrypted ring, instead of the one the configuration names; give it
+    /// again for each earlier key
+    #[arg(long = "key-file", value_name = "PATH")]
+    pub(crate) key_files: Vec<PathBuf>,
+}
+
+/// How a ring is described.
+#[derive(Args, Debug)]
+pub(crate) struct RingInfoArgs {
+    /// Which ring.
+    #[command(flatten)]
+    pub(crate) place: RingPlace,
+    /// One JSON document for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which records of a ring are printed, and where to.
+#[derive(Args, Debug)]
+pub(crate) struct RingExportArgs {
+    /// Which ring.
+    #[command(flatten)]
+    pub(crate) place: RingPlace,
+    /// Only records received at this time or later, like 2026-11-20T10:00 (UTC) or
+    /// 2026-11-20T11:00:30+01:00
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<WallClock>,
+    /// Only records received before this time
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<WallClock>,
+    /// Only records from this number in the ring on
+    #[arg(long, value_name = "N")]
+    pub(crate) from_seq: Option<u64>,
+    /// Only records before this number in the ring
+    #[arg(long, value_name = "N")]
+    pub(crate) to_seq: Option<u64>,
+    /// Only records of this source; give it again for more
+    #[arg(long = "source", value_name = "NAME")]
+    pub(crate) sources: Vec<String>,
+    /// A new file to write to, instead of standard output
+    #[arg(short, long, value_name = "OUT")]
+    pub(crate) output: Option<PathBuf>,
 }

@@ -8,7 +8,9 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use pipeline::config::{Config, Environment, Problem, Reference, SourceKind, SourceText};
+use pipeline::config::{
+    AgentConfig, BufferConfig, Config, Environment, Problem, Reference, SourceKind, SourceText,
+};
 
 /// The folder of drop-ins, beside the main file.
 const DROP_IN_FOLDER: &str = "hydrant.d";
@@ -24,21 +26,7 @@ const DROP_INS_MAX: usize = 256;
 
 /// The configuration of the file at `path` and its drop-ins with its warnings, or every problem.
 pub(crate) fn load(path: &Path) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
-    let mut texts = Vec::new();
-    let mut problems = Vec::new();
-    let drop_ins = drop_ins(path).unwrap_or_else(|problem| {
-        problems.push(problem);
-        Vec::new()
-    });
-    for file in std::iter::once(path.to_owned()).chain(drop_ins) {
-        match read(&file) {
-            Ok(text) => texts.push(text),
-            Err(problem) => problems.push(problem),
-        }
-    }
-    if !problems.is_empty() {
-        return Err(problems);
-    }
+    let texts = texts(path)?;
     let (config, warnings) = pipeline::config::load(&texts, &Environment::new(&resolve))?;
     let problems = wildcard_problems(&path.display().to_string(), &config);
     if problems.is_empty() {
@@ -46,6 +34,11 @@ pub(crate) fn load(path: &Path) -> Result<(Config, Vec<Problem>), Vec<Problem>> 
     } else {
         Err(problems)
     }
+}
+
+/// What the configuration at `path` says of the ring, even when the rest cannot be used here.
+pub(crate) fn load_ring(path: &Path) -> Result<(AgentConfig, BufferConfig), Vec<Problem>> {
+    pipeline::config::load_ring(&texts(path)?, &Environment::new(&resolve))
 }
 
 /// Where the agent of the configuration at `path` listens for questions, even when the
@@ -61,6 +54,26 @@ pub(crate) fn control_socket(path: &Path) -> PathBuf {
         .filter_map(|file| read(&file).ok())
         .find_map(|text| pipeline::config::control_socket(&text))
         .unwrap_or_else(|| PathBuf::from(pipeline::config::CONTROL_SOCKET_DEFAULT))
+}
+
+/// The file at `path` and its drop-ins.
+fn texts(path: &Path) -> Result<Vec<SourceText>, Vec<Problem>> {
+    let mut texts = Vec::new();
+    let mut problems = Vec::new();
+    let drop_ins = drop_ins(path).unwrap_or_else(|problem| {
+        problems.push(problem);
+        Vec::new()
+    });
+    for file in std::iter::once(path.to_owned()).chain(drop_ins) {
+        match read(&file) {
+            Ok(text) => texts.push(text),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    Ok(texts)
 }
 
 /// Paths with wildcards that cannot be read; only the agent knows the language of wildcards.

@@ -14,8 +14,10 @@ mod file_storage;
 mod intake;
 mod metrics;
 mod reactor;
+mod read_only_file;
 mod replay;
 mod ring_file;
+mod ring_tool;
 mod show;
 mod source;
 mod store;
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Status(arguments) => app::status(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
+        Command::Ring(command) => ring_tool::run(&command),
         Command::Schema => {
             let schema = pipeline::config::schema();
             print(&format!("{schema:#}\n"))

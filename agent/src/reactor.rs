@@ -170,7 +170,7 @@ impl Overview {
 }
 
 /// What is shown of a stretch; nothing of the live one, which the destination's own numbers show.
-fn stretch_status((_, stretch): (StretchId, &Stretch)) -> Option<StretchStatus> {
+pub(crate) fn stretch_status((_, stretch): (StretchId, &Stretch)) -> Option<StretchStatus> {
     let kind = match stretch.kind() {
         StretchKind::Live => return None,
         StretchKind::Backlog => "backlog",

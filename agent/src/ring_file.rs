@@ -16,8 +16,10 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::file_storage::{FileStorage, sync_folder};
 use key::KeyError;
+pub(crate) use key::read_all as read_keys;
 
-const FILE: &str = "buffer.ring";
+/// Its name in the state directory.
+pub(crate) const FILE: &str = "buffer.ring";
 const UNFINISHED: &str = "buffer.ring.new";
 const DAMAGED: &str = "buffer.ring.damaged";
 

@@ -121,7 +121,8 @@ fn destination_row(destination: &DestinationStatus) -> [String; 6] {
     ]
 }
 
-fn table<'a, const N: usize>(
+/// A heading and its rows, in columns.
+pub(crate) fn table<'a, const N: usize>(
     title: &str,
     columns: [&str; N],
     rows: impl Iterator<Item = (&'a str, [String; N])>,

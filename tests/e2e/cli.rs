@@ -20,9 +20,17 @@ fn help_names_every_command() {
     assert_eq!(outcome.code, 0);
     check_text(
         &outcome.stdout,
-        &["run", "check", "demo", "status", "schema", "--version"],
+        &[
+            "run",
+            "check",
+            "demo",
+            "status",
+            "ring",
+            "schema",
+            "--version",
+        ],
     );
-    for command in ["run", "check", "demo", "status", "schema"] {
+    for command in ["run", "check", "demo", "status", "ring", "schema"] {
         let outcome = hydrant(&[command, "--help"]);
         assert_eq!(outcome.code, 0, "{command}");
         assert!(outcome.stdout.len() > 100, "{}", outcome.stdout);

@@ -33,6 +33,10 @@ mod reload;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]
+mod ring_damage;
+#[cfg(test)]
+mod ring_tool;
+#[cfg(test)]
 mod service;
 #[cfg(test)]
 mod syslog;

@@ -22,6 +22,7 @@ pub struct Beside<S> {
     options: Options,
     ring: Ring<Overlay<S>>,
     recovery: Recovery,
+    openings: u64,
 }
 
 impl<S: Storage + Clone> Beside<S> {
@@ -33,12 +34,14 @@ impl<S: Storage + Clone> Beside<S> {
             options,
             ring,
             recovery,
+            openings: 1,
         })
     }
 
     /// Opens the ring again, as it is by now.
     pub fn reopen(&mut self) -> Result<(), OpenError> {
         (self.ring, self.recovery) = open(&self.storage, &self.options)?;
+        self.openings += 1;
         Ok(())
     }
 
@@ -50,6 +53,11 @@ impl<S: Storage + Clone> Beside<S> {
     /// What the last opening found.
     pub const fn recovery(&self) -> &Recovery {
         &self.recovery
+    }
+
+    /// How often it was opened: what was learned of an earlier opening may not hold any more.
+    pub const fn openings(&self) -> u64 {
+        self.openings
     }
 
     /// Whether the owner has begun to overwrite what the ring had when it was opened.
@@ -145,15 +153,15 @@ fn open<S: Storage + Clone>(
 const fn is_sound(recovery: &Recovery) -> bool {
     let Recovery {
         segments_unreadable,
+        truncated,
         frames_lost,
         pages_repaired,
-        superblocks_unreadable,
         ..
     } = recovery;
     *segments_unreadable == 0
+        && *truncated == 0
         && *frames_lost == 0
         && *pages_repaired == 0
-        && *superblocks_unreadable == 0
         && recovery.log_start.get() == recovery.first.get()
 }
 

@@ -50,8 +50,8 @@ pub struct Recovery {
     pub frames_lost: u32,
     /// Pages that were made good from their images.
     pub pages_repaired: u32,
-    /// How many of the two superblocks were not valid; they are among those pages.
-    pub superblocks_unreadable: u32,
+    /// Whether the superblock and its copy were valid; those that were not are among these pages.
+    pub superblocks: [bool; 2],
     /// The oldest entry that no eviction gave up: entries from here to `first` are lost, because
     /// the segments that had them have no readable header.
     pub log_start: Seq,
@@ -180,11 +180,7 @@ impl<S: Storage> Unrecovered<S> {
             truncated: found.truncated,
             frames_lost: replayed.frames_lost,
             pages_repaired: u32::try_from(repairs.len()).unwrap_or(u32::MAX),
-            superblocks_unreadable: self
-                .is_whole
-                .into_iter()
-                .map(|whole| u32::from(!whole))
-                .sum(),
+            superblocks: self.is_whole,
             log_start: log_start.first.min(ring.first()),
         };
         Ok((ring, recovery))

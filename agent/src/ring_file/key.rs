@@ -48,7 +48,7 @@ impl std::fmt::Display for KeyError {
 impl std::error::Error for KeyError {}
 
 /// The key for new records and those of older ones.
-pub(super) fn read_all(
+pub(crate) fn read_all(
     config: &EncryptionConfig,
 ) -> Result<(SealingKey, Vec<SealingKey>), KeyError> {
     let key = match &config.key {
