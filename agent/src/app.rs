@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::thread::JoinHandle;
 
-use pipeline::config::{BufferConfig, Config, LogLevel};
+use pipeline::config::{BufferConfig, Config, DEFAULT_BUFFER, LogLevel};
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 use tracing_subscriber::filter::LevelFilter;
@@ -70,9 +70,13 @@ pub(crate) fn run(path: &Path) -> ExitCode {
 pub(crate) fn open_store(
     config: &Config,
 ) -> Result<(StoreHandle, JoinHandle<Result<(), StoreError>>), String> {
-    let ring = ring_file::open(&config.agent.state_dir, &config.buffer)
-        .map_err(|error| error.to_string())?;
-    store::spawn(ring, store_options(&config.buffer)).map_err(|error| with_sources(&error))
+    let buffer = config
+        .buffers
+        .get(DEFAULT_BUFFER)
+        .ok_or("no buffer is configured")?;
+    let ring =
+        ring_file::open(&config.agent.state_dir, buffer).map_err(|error| error.to_string())?;
+    store::spawn(ring, store_options(buffer)).map_err(|error| with_sources(&error))
 }
 
 /// Syncs what is there, ends the store thread, and says how it all went.

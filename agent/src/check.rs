@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use pipeline::config::{
-    BatchConfig, Config, DestinationConfig, DestinationKind, DurationText, Problem, Severity,
-    SourceConfig, SourceKind, SyslogListen, WhenFull,
+    BatchConfig, BufferConfig, ByteSize, Config, DestinationConfig, DestinationKind, DurationText,
+    Problem, Severity, SourceConfig, SourceKind, SyslogListen, WhenFull,
 };
 
 use crate::{EXIT_USAGE, config_files, fail, print, tls};
@@ -27,29 +27,62 @@ pub(crate) fn report(problems: &[Problem]) -> String {
     format!("{}{} found", lines(problems), counted(errors, "error"))
 }
 
-/// What would run, after the warnings.
+/// What would run, after the warnings. Buffers are named once there are several.
 fn summary(config: &Config, warnings: &[Problem]) -> String {
+    let rings = match config.buffers.values().next() {
+        Some(buffer) if config.buffers.len() == 1 => {
+            let (size, full) = (buffer.size, when_full(buffer));
+            let place = config.agent.state_dir.display();
+            vec![format!("; ring {size} in {place} ({full})\n")]
+        }
+        _ => several_rings(config),
+    };
     let total = format!(
-        "OK: {}, {}; ring {} in {} ({})\n",
+        "OK: {}, {}",
         counted(config.sources.len(), "source"),
         counted(config.destinations.len(), "destination"),
-        config.buffer.size,
-        config.agent.state_dir.display(),
-        match config.buffer.when_full {
-            WhenFull::EvictOldest => "when it is full, the oldest records make room",
-            WhenFull::Block => "when it is full, sources wait",
-        },
     );
+    let is_alone = config.buffers.len() == 1;
     let sources = config.sources.iter().map(|(name, source)| {
         let described = describe_source(source);
-        format!("  source {name}: {described}\n")
+        let into = match &source.buffer {
+            _ if is_alone => String::new(),
+            buffer => format!("; into {buffer}"),
+        };
+        format!("  source {name}: {described}{into}\n")
     });
     let destinations = config.destinations.iter().map(|(name, destination)| {
         let described = describe_destination(destination);
-        format!("  destination {name}: {described}\n")
+        let first = match &destination.buffers {
+            _ if is_alone => String::new(),
+            buffers => format!("; first {}", buffers.join(", then ")),
+        };
+        format!("  destination {name}: {described}{first}\n")
     });
     let components: Vec<String> = sources.chain(destinations).collect();
-    lines(warnings) + &total + &components.concat()
+    lines(warnings) + &total + &rings.concat() + &components.concat()
+}
+
+fn several_rings(config: &Config) -> Vec<String> {
+    let bytes = config.buffers.values().map(|buffer| buffer.size.as_u64());
+    let total = format!(
+        "; {} rings, together {}, in {}\n",
+        config.buffers.len(),
+        ByteSize::bytes(bytes.sum()),
+        config.agent.state_dir.display(),
+    );
+    let rings = config.buffers.iter().map(|(name, buffer)| {
+        let (size, full) = (buffer.size, when_full(buffer));
+        format!("  buffer {name}: {size}; {full}\n")
+    });
+    [total].into_iter().chain(rings).collect()
+}
+
+fn when_full(buffer: &BufferConfig) -> &'static str {
+    match buffer.when_full {
+        WhenFull::EvictOldest => "when it is full, the oldest records make room",
+        WhenFull::Block => "when it is full, sources wait",
+    }
 }
 
 /// What is wrong with files that are read when a connection is made. They may still appear, and so
@@ -208,6 +241,29 @@ mod tests {
              source app: follows /a through few\n  \
              destination out: https://c.example; from every source; \
              a batch is 1 MB, 10000 records or 10s\n"
+        );
+    }
+
+    #[test]
+    fn a_summary_names_the_buffers_once_there_are_several() {
+        let text = pipeline::config::SourceText::new(
+            "h.toml",
+            "[agent]\nid = \"a\"\n[buffers.alarms]\nsize = \"16MiB\"\nwhen_full = \"block\"\n\
+             [sources.app]\ntype = \"file\"\npaths = [\"/a\"]\n\
+             [sources.bell]\ntype = \"file\"\npaths = [\"/b\"]\nbuffer = \"alarms\"\n\
+             [destinations.out]\ntype = \"directory\"\npath = \"/out\"\n",
+        );
+        let environment = pipeline::config::Environment::empty();
+        let (config, warnings) = pipeline::config::load(&[text], &environment).unwrap();
+        assert_eq!(
+            summary(&config, &warnings),
+            "OK: 2 sources, 1 destination; 2 rings, together 528 MiB, in /var/lib/hydrant\n  \
+             buffer alarms: 16 MiB; when it is full, sources wait\n  \
+             buffer default: 512 MiB; when it is full, the oldest records make room\n  \
+             source app: follows /a; into default\n  \
+             source bell: follows /b; into alarms\n  \
+             destination out: files in /out, at most 1 GiB; from every source; \
+             a batch is 16 MiB, 1000000 records or 1m; first alarms, then default\n"
         );
     }
 

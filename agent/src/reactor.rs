@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pipeline::config::{Config, DestinationConfig, SourceConfig};
+use pipeline::config::{Config, DestinationConfig, SourceConfig, buffer_table};
 use pipeline::tally::{Stretch, StretchId, StretchKind};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -440,15 +440,18 @@ pub(crate) async fn told_to_end() -> Result<(), ReactorError> {
     }
 }
 
-/// What of the agent and its buffer differs, which only a restart can change.
-fn fixed_difference(running: &Config, wanted: &Config) -> Option<&'static str> {
-    if running.agent != wanted.agent {
-        Some("[agent]")
-    } else if running.buffer != wanted.buffer {
-        Some("[buffer]")
-    } else {
-        None
-    }
+/// What of the agent and its buffers differs, which only a restart can change.
+fn fixed_difference(running: &Config, wanted: &Config) -> Option<String> {
+    let (old, new) = (&running.buffers, &wanted.buffers);
+    let buffers = old
+        .keys()
+        .chain(new.keys().filter(|name| !old.contains_key(*name)));
+    let buffers = buffers
+        .filter(|name| old.get(*name) != new.get(*name))
+        .map(|name| format!("[{}]", buffer_table(name)));
+    let agent = (running.agent != wanted.agent).then(|| "[agent]".to_owned());
+    let differ: Vec<String> = agent.into_iter().chain(buffers).collect();
+    (!differ.is_empty()).then(|| differ.join(", "))
 }
 
 fn take_changed<C: PartialEq>(

@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 
 use super::expand::{self, Environment};
 use super::keys::{Default, Family, Key, Kind, NAME_LEN_MAX, Section};
+use super::model::{BUFFERS_MAX, DEFAULT_BUFFER};
 use super::problem::{Place, Problems, nearest};
 use super::settings::{Component, Setting, Settings, Value};
 use super::tree::{Node, Table, Tree, join, quoted};
 use super::value;
+
+/// The table of the buffers that have names.
+const BUFFERS: &str = "buffers";
 
 /// Walks over what is written, beside the table of keys.
 #[derive(Debug)]
@@ -70,30 +74,83 @@ impl Checker<'_> {
         root: &Table,
     ) -> BTreeMap<String, Component> {
         let mut components = BTreeMap::new();
-        let Some(node) = root.get(family.name) else {
-            return components;
-        };
-        let Tree::Table(table) = &node.value else {
-            let message = format!("is {}, not a table", node.value.describe());
-            let suggestion = format!("write [{}.NAME]", family.name);
-            self.problems
-                .error(node.at, family.name, message, Some(suggestion));
-            return components;
-        };
-        for (name, node) in table {
+        for (name, node) in self.members(family.name, root).into_iter().flatten() {
             let path = join(family.name, name);
-            if !value::is_name(name) {
-                let message = format!(
-                    "a name has letters, digits, \".\", \"_\" and \"-\", \
-                     and at most {NAME_LEN_MAX} of them"
-                );
-                self.problems.error(node.key_at, &path, message, None);
-            }
+            self.name(name, node, &path);
             if let Some(component) = self.component(family, &path, node) {
                 components.insert(name.clone(), component);
             }
         }
         components
+    }
+
+    /// Checks the buffers that have names, each with the keys of `section`, below `root`.
+    pub(super) fn buffers(
+        &mut self,
+        section: &'static Section,
+        root: &Table,
+    ) -> BTreeMap<String, Settings> {
+        let mut buffers = BTreeMap::new();
+        for (name, node) in self.members(BUFFERS, root).into_iter().flatten() {
+            let path = join(BUFFERS, name);
+            self.name(name, node, &path);
+            let Tree::Table(table) = &node.value else {
+                let message = format!("is {}, not a buffer", node.value.describe());
+                let suggestion = match section.key(name) {
+                    Some(_) => format!("write it below [buffer] or [{BUFFERS}.NAME]"),
+                    None => format!("write [{path}]"),
+                };
+                self.problems
+                    .error(node.at, &path, message, Some(suggestion));
+                continue;
+            };
+            if name == DEFAULT_BUFFER {
+                let message = "is the buffer that [buffer] configures";
+                let suggestion = "write [buffer] instead".to_owned();
+                self.problems
+                    .error(node.key_at, &path, message, Some(suggestion));
+                continue;
+            }
+            let settings = self.section(section, &path, node.key_at, table);
+            buffers.insert(name.clone(), settings);
+        }
+        self.count_buffers(buffers.len() + 1, root);
+        buffers
+    }
+
+    fn count_buffers(&mut self, count: usize, root: &Table) {
+        if let Some(node) = root.get(BUFFERS).filter(|_| count > BUFFERS_MAX) {
+            let message = format!(
+                "are {count} with the one of [buffer], and the memory of a gateway bears \
+                 {BUFFERS_MAX}"
+            );
+            let suggestion = "let sources share one".to_owned();
+            self.problems
+                .error(node.key_at, BUFFERS, message, Some(suggestion));
+        }
+    }
+
+    /// What is below the table `family`, which need not be written.
+    fn members<'r>(&mut self, family: &str, root: &'r Table) -> Option<&'r Table> {
+        let node = root.get(family)?;
+        let Tree::Table(table) = &node.value else {
+            let message = format!("is {}, not a table", node.value.describe());
+            let suggestion = format!("write [{family}.NAME]");
+            self.problems
+                .error(node.at, family, message, Some(suggestion));
+            return None;
+        };
+        Some(table)
+    }
+
+    fn name(&mut self, name: &str, node: &Node, path: &str) {
+        if !value::is_name(name) {
+            let message = format!(
+                "a name has letters, digits, \".\", \"_\" and \"-\", \
+                 and at most {NAME_LEN_MAX} of them"
+            );
+            self.problems.error(node.key_at, path, message, None);
+        }
     }
 
     fn component(&mut self, family: &'static Family, path: &str, node: &Node) -> Option<Component> {

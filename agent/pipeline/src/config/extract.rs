@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::Parts;
 use super::model::{
-    AgentConfig, BatchConfig, BufferConfig, Compression, Config, CredentialsConfig,
+    AgentConfig, BatchConfig, BufferConfig, Compression, Config, CredentialsConfig, DEFAULT_BUFFER,
     DeadLetterConfig, DestinationConfig, DestinationKind, DirectoryConfig, DrainConfig, DrainOrder,
     EncryptionConfig, FileConfig, FirehoseConfig, Format, FrameCompression, HttpAuth, HttpConfig,
     HttpMethod, KeySource, LogLevel, MqttConfig, MqttListenerConfig, MqttVersion, Packing,
@@ -26,21 +26,25 @@ pub(super) fn config(parts: &Parts) -> Option<Config> {
         .map(|(name, component)| Some((name.as_str(), transform(name, component)?)))
         .collect::<Option<_>>()?;
     let sources = parts.sources.iter().map(|(name, component)| {
-        let kind = source(&agent, name, component)?;
-        let transforms = named(&transforms, &component.settings)?;
-        Some((name.clone(), SourceConfig { kind, transforms }))
+        let source = SourceConfig {
+            kind: source(&agent, name, component)?,
+            buffer: owned(&component.settings, "buffer")?,
+            transforms: named(&transforms, &component.settings)?,
+        };
+        Some((name.clone(), source))
     });
     let sources = sources.collect::<Option<_>>()?;
+    let buffers = buffers(parts)?;
     let destinations = parts.destinations.iter().map(|(name, component)| {
         Some((
             name.clone(),
-            destination(&agent, name, component, &transforms)?,
+            destination(&agent, name, component, &transforms, &buffers)?,
         ))
     });
     let destinations = destinations.collect::<Option<_>>()?;
     Some(Config {
-        buffer: buffer(&parts.buffer)?,
         agent,
+        buffers,
         sources,
         destinations,
     })
@@ -153,6 +157,16 @@ fn agent(settings: &Settings) -> Option<AgentConfig> {
             _ => return None,
         },
     })
+}
+
+/// Every buffer by its name, the one without a name among them.
+fn buffers(parts: &Parts) -> Option<BTreeMap<String, BufferConfig>> {
+    let default = (DEFAULT_BUFFER.to_owned(), buffer(&parts.buffer)?);
+    let named = parts.buffers.iter();
+    named
+        .map(|(name, settings)| Some((name.clone(), buffer(settings)?)))
+        .chain([Some(default)])
+        .collect()
 }
 
 fn buffer(settings: &Settings) -> Option<BufferConfig> {
@@ -289,6 +303,7 @@ fn destination(
     name: &str,
     component: &Component,
     transforms: &BTreeMap<&str, TransformConfig>,
+    buffers: &BTreeMap<String, BufferConfig>,
 ) -> Option<DestinationConfig> {
     let settings = &component.settings;
     let dead_letter = settings.table("dead_letter")?;
@@ -303,6 +318,10 @@ fn destination(
             _ => return None,
         },
         from: settings.get("from").map(|_| settings.texts("from")),
+        buffers: match settings.get("buffers") {
+            Some(_) => settings.texts("buffers"),
+            None => every_buffer(buffers),
+        },
         transforms: named(transforms, settings)?,
         batch: batch(settings.table("batch")?)?,
         format: match settings.text("format")? {
@@ -321,6 +340,12 @@ fn destination(
             bytes_max: dead_letter.size("bytes_max")?,
         },
     })
+}
+
+/// Names of all buffers: what was given a name of its own is meant to go first.
+fn every_buffer(buffers: &BTreeMap<String, BufferConfig>) -> Vec<String> {
+    let named = buffers.keys().filter(|name| *name != DEFAULT_BUFFER);
+    named.cloned().chain([DEFAULT_BUFFER.to_owned()]).collect()
 }
 
 fn batch(settings: &Settings) -> Option<BatchConfig> {

@@ -121,6 +121,7 @@ pub fn load_ring(
 struct Parts {
     agent: Settings,
     buffer: Settings,
+    buffers: BTreeMap<String, Settings>,
     sources: BTreeMap<String, Component>,
     transforms: BTreeMap<String, Component>,
     destinations: BTreeMap<String, Component>,
@@ -129,13 +130,21 @@ struct Parts {
 
 /// Every name that is written, also of components that could not be read.
 struct Names {
+    buffers: BTreeSet<String>,
     sources: BTreeSet<String>,
     transforms: BTreeSet<String>,
     destinations: BTreeSet<String>,
 }
 
 fn meaning(root: &Table, environment: &Environment<'_>, problems: &mut Problems) -> Option<Config> {
-    let known = ["agent", "buffer", "sources", "transforms", "destinations"];
+    let known = [
+        "agent",
+        "buffer",
+        "buffers",
+        "sources",
+        "transforms",
+        "destinations",
+    ];
     let mut checker = Checker {
         environment,
         problems,
@@ -144,10 +153,12 @@ fn meaning(root: &Table, environment: &Environment<'_>, problems: &mut Problems)
     let parts = Parts {
         agent: checker.top_section(&keys::AGENT, "agent", root),
         buffer: checker.top_section(&keys::BUFFER, "buffer", root),
+        buffers: checker.buffers(&keys::BUFFER, root),
         sources: checker.family(&keys::SOURCES, root),
         transforms: checker.family(&keys::TRANSFORMS, root),
         destinations: checker.family(&keys::DESTINATIONS, root),
         names: Names {
+            buffers: buffer_names(root),
             sources: names(root, "sources"),
             transforms: names(root, "transforms"),
             destinations: names(root, "destinations"),
@@ -155,6 +166,12 @@ fn meaning(root: &Table, environment: &Environment<'_>, problems: &mut Problems)
     };
     rules::check(&parts, problems);
     extract::config(&parts)
+}
+
+fn buffer_names(root: &Table) -> BTreeSet<String> {
+    let mut names = names(root, "buffers");
+    names.insert(DEFAULT_BUFFER.to_owned());
+    names
 }
 
 fn names(root: &Table, family: &str) -> BTreeSet<String> {

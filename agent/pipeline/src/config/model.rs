@@ -10,13 +10,19 @@ use std::time::Duration;
 use super::units::{ByteSize, Secret};
 use crate::time::WallClock;
 
+/// Name of the buffer that `[buffer]` configures.
+pub const DEFAULT_BUFFER: &str = "default";
+
+/// How many buffers there may be: each has a thread, a queue and its own place in memory.
+pub const BUFFERS_MAX: usize = 8;
+
 /// Everything an agent was told to do.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// The agent itself.
     pub agent: AgentConfig,
-    /// The ring.
-    pub buffer: BufferConfig,
+    /// Buffers by name, [`DEFAULT_BUFFER`] always among them and [`BUFFERS_MAX`] at most.
+    pub buffers: BTreeMap<String, BufferConfig>,
     /// Sources by name.
     pub sources: BTreeMap<String, SourceConfig>,
     /// Destinations by name.
@@ -53,7 +59,16 @@ pub enum LogLevel {
     Trace,
 }
 
-/// `[buffer]`.
+/// The table that configures the buffer `name`, as it is written: `buffer` or `buffers.NAME`.
+pub fn buffer_table(name: &str) -> String {
+    if name == DEFAULT_BUFFER {
+        "buffer".to_owned()
+    } else {
+        format!("buffers.{name}")
+    }
+}
+
+/// `[buffer]` or `[buffers.NAME]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BufferConfig {
     /// Size of the ring file; taken whole at the first start.
@@ -111,6 +126,8 @@ pub enum FrameCompression {
 pub struct SourceConfig {
     /// Where records come from.
     pub kind: SourceKind,
+    /// Name of the buffer that they are stored in.
+    pub buffer: String,
     /// What is done to them before they are stored.
     pub transforms: Vec<TransformConfig>,
 }
@@ -347,6 +364,8 @@ pub struct DestinationConfig {
     pub kind: DestinationKind,
     /// Names of the sources it takes; `None` is every source.
     pub from: Option<Vec<String>>,
+    /// Names of the buffers it takes from, in the order of their priority; at least one.
+    pub buffers: Vec<String>,
     /// What is done to records on the way out.
     pub transforms: Vec<TransformConfig>,
     /// When a batch is complete.

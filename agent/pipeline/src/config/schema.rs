@@ -8,12 +8,14 @@ use super::keys::{
     AGENT, BUFFER, DESTINATIONS, Default, Family, Key, Kind, NAME_LEN_MAX, SOURCES, Section,
     TRANSFORMS, TextRule,
 };
+use super::model::DEFAULT_BUFFER;
 
 /// The schema, draft 2020-12.
 pub fn schema() -> Value {
     let mut properties = Map::new();
     properties.insert("agent".to_owned(), section(&AGENT, None));
     properties.insert("buffer".to_owned(), section(&BUFFER, None));
+    properties.insert("buffers".to_owned(), buffers());
     for group in [&SOURCES, &TRANSFORMS, &DESTINATIONS] {
         properties.insert(group.name.to_owned(), family(group));
     }
@@ -33,6 +35,17 @@ pub fn schema() -> Value {
             "size": { "type": "string", "pattern": "^\\s*[0-9]+\\s*([KMGkmg]i?)?[Bb]?\\s*$" },
             "duration": { "type": "string", "pattern": "^\\s*([0-9]+\\s*(ms|s|m|h|d)\\s*)+$" },
         },
+    })
+}
+
+/// The buffers that have names; the one that has none is not among them.
+fn buffers() -> Value {
+    json!({
+        "description": "More buffers, each with a ring of its own.",
+        "type": "object",
+        "properties": { DEFAULT_BUFFER: false },
+        "propertyNames": { "pattern": name_pattern() },
+        "additionalProperties": section(&BUFFER, None),
     })
 }
 

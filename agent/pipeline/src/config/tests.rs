@@ -1,5 +1,6 @@
 //! Configurations as users write them, right and wrong.
 
+mod buffers;
 mod mistakes;
 mod table;
 
@@ -67,9 +68,12 @@ fn the_smallest_configuration_has_the_defaults() {
     assert_eq!(config.agent.id, "gateway-7");
     assert_eq!(config.agent.state_dir.to_str(), Some("/var/lib/hydrant"));
     assert_eq!(config.agent.metrics_listen, None);
-    assert_eq!(config.buffer.size, ByteSize::bytes(512 << 20));
-    assert_eq!(config.buffer.when_full, WhenFull::EvictOldest);
-    assert_eq!(config.buffer.sync_delay_max, Duration::from_secs(1));
+    assert_eq!(config.buffers.len(), 1);
+    let buffer = &config.buffers["default"];
+    assert_eq!(buffer.size, ByteSize::bytes(512 << 20));
+    assert_eq!(buffer.when_full, WhenFull::EvictOldest);
+    assert_eq!(buffer.sync_delay_max, Duration::from_secs(1));
+    assert_eq!(config.sources["app"].buffer, "default");
     let SourceKind::File(file) = &config.sources["app"].kind else {
         panic!()
     };
@@ -82,6 +86,7 @@ fn the_smallest_configuration_has_the_defaults() {
     assert_eq!(http.url, "https://collector.example/ingest");
     assert_eq!(http.auth, HttpAuth::None);
     assert_eq!(out.from, None);
+    assert_eq!(out.buffers, ["default"]);
     assert_eq!(out.batch.age_max, Duration::from_secs(10));
     assert_eq!(out.retry.give_up_after, None);
     assert_eq!(

@@ -1,4 +1,4 @@
-//! `[agent]` and `[buffer]`.
+//! `[agent]`, `[buffer]` and `[buffers.NAME]`.
 
 use super::super::CONTROL_SOCKET_DEFAULT;
 use super::{Default, GIB, KIB, Key, Kind, MIB, MINUTE, Range, Section, TextRule, range};
@@ -42,7 +42,7 @@ pub(in super::super) static AGENT: Section = Section {
     ]],
 };
 
-/// `[buffer]`.
+/// `[buffer]` and each of `[buffers.NAME]`.
 pub(in super::super) static BUFFER: Section = Section {
     doc: "The ring: where every record is kept until each destination is done with it.",
     groups: &[&[

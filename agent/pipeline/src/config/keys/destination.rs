@@ -364,6 +364,13 @@ static COMMON: &[Key] = &[
         doc: "Names of the sources whose records it takes.",
     },
     Key {
+        name: "buffers",
+        kind: Kind::List(&Kind::Text(TextRule::Any)),
+        default: Default::Absent("every buffer, `default` last"),
+        doc: "Names of the buffers it takes from: \
+              a record in an earlier one goes before every record in a later one.",
+    },
+    Key {
         name: "transforms",
         kind: Kind::List(&Kind::Text(TextRule::Any)),
         default: Default::Absent("none"),

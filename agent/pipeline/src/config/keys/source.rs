@@ -1,5 +1,6 @@
 //! `[sources.NAME]`.
 
+use super::super::model::DEFAULT_BUFFER;
 use super::{
     DAY, Default, Family, HOUR, KIB, Key, Kind, MIB, Range, SECOND, Section, TextRule, UrlRule,
     range,
@@ -231,9 +232,17 @@ const PACKET_BYTES_MAX: Key = Key {
     doc: "The largest packet that is taken.",
 };
 
-static COMMON: &[Key] = &[Key {
-    name: "transforms",
-    kind: Kind::List(&Kind::Text(TextRule::Any)),
-    default: Default::Absent("none"),
-    doc: "Names of transforms that are applied before records are stored, in this order.",
-}];
+static COMMON: &[Key] = &[
+    Key {
+        name: "transforms",
+        kind: Kind::List(&Kind::Text(TextRule::Any)),
+        default: Default::Absent("none"),
+        doc: "Names of transforms that are applied before records are stored, in this order.",
+    },
+    Key {
+        name: "buffer",
+        kind: Kind::Text(TextRule::Any),
+        default: Default::Text(DEFAULT_BUFFER),
+        doc: "Name of the buffer that records are stored in.",
+    },
+];

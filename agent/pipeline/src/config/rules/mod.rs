@@ -3,6 +3,7 @@
 //!
 //! Each rule looks at what could be read, so that one mistake does not hide another.
 
+mod buffer;
 mod destination;
 mod source;
 mod transform;
@@ -19,9 +20,7 @@ use super::tree::quoted;
 /// Reports what is wrong between the keys of `parts`.
 pub(super) fn check(parts: &Parts, problems: &mut Problems) {
     agent(&parts.agent, problems);
-    if let Some(settings) = parts.buffer.table("encryption") {
-        encryption(settings, problems);
-    }
+    buffer::check(parts, problems);
     presence(parts, problems);
     references(parts, problems);
     listeners(parts, problems);
@@ -31,6 +30,7 @@ pub(super) fn check(parts: &Parts, problems: &mut Problems) {
     // What is unused because of a mistake is not worth a warning beside it.
     if !problems.has_errors() {
         unused(parts, problems);
+        buffer::unused(parts, problems);
     }
 }
 
@@ -58,26 +58,6 @@ fn agent(settings: &Settings, problems: &mut Problems) {
             Some(suggestion),
         );
     }
-}
-
-/// There is one key, and older ones only beside it.
-fn encryption(settings: &Settings, problems: &mut Problems) {
-    let has = |key| settings.written(key).is_some();
-    let (key, message, suggestion) = match (has("key_file"), has("credential")) {
-        (true, true) => (
-            "credential",
-            "names a second key beside key_file",
-            "write one of the two",
-        ),
-        (false, false) if has("old_key_files") => (
-            "old_key_files",
-            "is written and no key for new records",
-            "write key_file or credential",
-        ),
-        _ => return,
-    };
-    let (at, path) = (settings.place_of(key), settings.path_of(key));
-    problems.error(at, &path, message, Some(suggestion.to_owned()));
 }
 
 /// An agent without a source or a destination has nothing to do.
