@@ -7,6 +7,7 @@ use std::time::UNIX_EPOCH;
 
 use pipeline::destination::{FileError, Folder, FolderFile, SeqRange};
 use pipeline::time::WallClock;
+use rustix::fs::FlockOperation;
 use tokio::task::spawn_blocking;
 
 use crate::file_storage::sync_folder;
@@ -51,6 +52,8 @@ impl BoundedFolder {
             |path: &Path, error: &io::Error| FileError::Io(format!("{}: {error}", path.display()));
         std::fs::create_dir_all(&self.path).map_err(|error| at(&self.path, &error))?;
         let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        // Held until the end, against another driver that makes room here at the same time.
+        let _lock = lock(&self.path).map_err(|error| at(&self.path, &error))?;
         let files = self.files().map_err(|error| at(&self.path, &error))?;
         let room = self
             .folder
@@ -63,8 +66,12 @@ impl BoundedFolder {
         for file in room {
             let path = self.path.join(&file.name);
             tracing::warn!(file = %path.display(), "removed to make room");
-            std::fs::remove_file(&path).map_err(|error| at(&path, &error))?;
-            removed += 1;
+            match std::fs::remove_file(&path) {
+                Ok(()) => removed += 1,
+                // Somebody else made the room.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(at(&path, &error)),
+            }
         }
         let path = self.path.join(name);
         let unfinished = self.path.join(format!("{name}{UNFINISHED}"));
@@ -102,9 +109,57 @@ impl BoundedFolder {
     }
 }
 
+/// The folder, locked until it is dropped; a file system that knows no locks has none.
+fn lock(path: &Path) -> io::Result<std::fs::File> {
+    let folder = std::fs::File::open(path)?;
+    let lock = || rustix::fs::flock(&folder, FlockOperation::LockExclusive);
+    if let Err(error) = rustix::io::retry_on_intr(lock) {
+        tracing::debug!(%error, "{} cannot be locked", path.display());
+    }
+    Ok(folder)
+}
+
 fn replace(unfinished: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = std::fs::File::create(unfinished)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     std::fs::rename(unfinished, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use diskring::Seq;
+
+    use super::*;
+
+    const BYTES_MAX: u64 = 5 * 4096;
+
+    /// Two drivers of one destination write dead letters, or batches, of a ring each.
+    #[test]
+    fn two_writers_keep_to_one_bound() {
+        let path = std::env::temp_dir().join(format!("hydrant-folder-{}", std::process::id()));
+        let rings = [0xa, 0xb];
+        let write = |ring: u64| {
+            let folder = Folder::new("gateway-usb", ring).beside(&rings);
+            let folder = BoundedFolder::new(&path, folder, BYTES_MAX);
+            let mut most = 0;
+            for first in 0..150 {
+                let range = SeqRange::new(Seq::new(first), Seq::new(first + 1));
+                let name = folder.file_name(range, "x");
+                folder.write_blocking(&name, b"x").unwrap();
+                // Files must not come and go while they are counted.
+                let _lock = lock(&path).unwrap();
+                let names = std::fs::read_dir(&path).unwrap().flatten();
+                let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+                most = most.max(names.filter(|name| !name.ends_with(UNFINISHED)).count());
+            }
+            most
+        };
+        let most = std::thread::scope(|scope| {
+            let other = scope.spawn(|| write(rings[0]));
+            write(rings[1]).max(other.join().unwrap())
+        });
+        std::fs::remove_dir_all(&path).unwrap();
+        assert_eq!(most, 5);
+    }
 }

@@ -1,9 +1,8 @@
 //! A bounded folder of batch files: how a file is called, and which files make room.
 //!
 //! A name says where its records are in the log, so that a repeat after a crash replaces its own
-//! file and age does not hang on a clock. Files of other names are never counted or removed.
-
-use std::cmp::Ordering;
+//! file and age does not hang on a clock: only the files of different rings are ordered by it.
+//! Files of other names are never counted or removed.
 
 use super::SeqRange;
 use crate::time::WallClock;
@@ -21,6 +20,8 @@ pub struct Folder {
     stem: String,
     ring: u64,
     replay: Option<u64>,
+    /// Rings in use besides, whose files are not older than those of `ring`.
+    beside: Vec<u64>,
 }
 
 /// A file that is there.
@@ -30,7 +31,7 @@ pub struct FolderFile {
     pub name: String,
     /// Its size.
     pub bytes: u64,
-    /// When it was last written; orders only files of rings that are no more.
+    /// When it was last written; orders only files of different rings.
     pub modified: WallClock,
 }
 
@@ -48,6 +49,7 @@ impl Folder {
             stem: safe(stem),
             ring,
             replay: None,
+            beside: Vec::new(),
         }
     }
 
@@ -55,6 +57,13 @@ impl Folder {
     #[must_use]
     pub fn of_replay(mut self, replay: Option<u64>) -> Self {
         self.replay = replay;
+        self
+    }
+
+    /// The same folder, into which records of these rings are written as well.
+    #[must_use]
+    pub fn beside(mut self, rings: &[u64]) -> Self {
+        self.beside.extend_from_slice(rings);
         self
     }
 
@@ -85,17 +94,16 @@ impl Folder {
         if bytes_max < bytes {
             return None;
         }
-        let mut own: Vec<(Place, &FolderFile)> = files
+        let own: Vec<(Place, &FolderFile)> = files
             .iter()
             .filter(|file| file.name != name)
             .filter_map(|file| Some((self.place(&file.name)?, file)))
             .collect();
-        own.sort_by(|a, b| self.by_age(a, b));
         for (_, file) in &own {
             excess = excess.saturating_add(blocks(file.bytes));
         }
         let mut removed = Vec::new();
-        for (_, file) in own {
+        for file in self.oldest_first(own) {
             if excess <= bytes_max {
                 break;
             }
@@ -105,21 +113,23 @@ impl Folder {
         Some(removed)
     }
 
-    /// The ring in use is younger than any other; within it, the log orders.
-    fn by_age(&self, a: &(Place, &FolderFile), b: &(Place, &FolderFile)) -> Ordering {
-        let current = |place: &Place| place.ring == self.ring;
-        let old_time = |file: &FolderFile, place: &Place| {
-            if current(place) {
-                WallClock::default()
-            } else {
-                file.modified
+    /// The rings in use are younger than any other; within each of them, the log orders: what comes
+    /// later there is not older, whatever the clock said when it was written.
+    fn oldest_first<'a>(&self, mut own: Vec<(Place, &'a FolderFile)>) -> Vec<&'a FolderFile> {
+        own.sort_by_key(|(place, _)| (place.ring, place.range.first));
+        let mut last = None;
+        let mut aged = Vec::with_capacity(own.len());
+        for (place, file) in own {
+            let in_use = place.ring == self.ring || self.beside.contains(&place.ring);
+            let mut modified = file.modified;
+            if let Some((_, newest)) = last.filter(|(ring, _)| in_use && *ring == place.ring) {
+                modified = modified.max(newest);
             }
-        };
-        current(&a.0)
-            .cmp(&current(&b.0))
-            .then_with(|| old_time(a.1, &a.0).cmp(&old_time(b.1, &b.0)))
-            .then_with(|| a.0.range.first.cmp(&b.0.range.first))
-            .then_with(|| a.1.name.cmp(&b.1.name))
+            last = Some((place.ring, modified));
+            aged.push((in_use, modified, place.range.first, file));
+        }
+        aged.sort_by(|a, b| (a.0, a.1, a.2, &a.3.name).cmp(&(b.0, b.1, b.2, &b.3.name)));
+        aged.into_iter().map(|(.., file)| file).collect()
     }
 
     fn place(&self, name: &str) -> Option<Place> {
@@ -248,6 +258,42 @@ mod tests {
         check(1, 3 * 4096, Some(&[4, 3, 2]));
         check(1, 1, Some(&[4, 3, 2, 0, 1]));
         check(2, 1, None);
+    }
+
+    /// Two writers share a folder: the older file goes first, whichever of them wrote it, and each
+    /// keeps the order of its own log although the clock went back.
+    #[test]
+    fn rings_in_use_make_room_by_age() {
+        const OTHER: u64 = 0xaa;
+        const GONE: u64 = 0xac;
+        let in_ring = |ring: u64, first: u64, modified_ms: i64| {
+            let folder = Folder::new("gw/1-lake", ring);
+            file(
+                &folder.file_name(range(first, first + 1), "x"),
+                1,
+                modified_ms,
+            )
+        };
+        let files = [
+            in_ring(RING, 1, 10),
+            in_ring(RING, 2, 5),
+            in_ring(OTHER, 700, 11),
+            in_ring(OTHER, 701, 3),
+            in_ring(RING, 3, 12),
+            in_ring(GONE, 9, 13),
+        ];
+        let order = |folder: Folder| {
+            let name = folder.file_name(range(20, 30), "y");
+            let removed = folder.make_room(&files, &name, 1, 1).unwrap();
+            let place = |file| files.iter().position(|known| known == file).unwrap();
+            removed.into_iter().map(place).collect::<Vec<usize>>()
+        };
+        let expected = [5, 0, 1, 2, 3, 4];
+        assert_eq!(order(folder().beside(&[RING, OTHER])), expected);
+        let other = Folder::new("gw/1-lake", OTHER).beside(&[RING, OTHER]);
+        assert_eq!(order(other), expected);
+        // Alone it takes the other's files for those of a ring that is no more.
+        assert_eq!(order(folder()), [3, 2, 5, 0, 1, 4]);
     }
 
     #[test]
