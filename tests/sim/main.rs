@@ -10,6 +10,7 @@
 )]
 
 mod books;
+mod moves;
 mod ring_beside;
 mod ring_beyond;
 mod ring_compat;

@@ -14,6 +14,7 @@ pub mod delivery;
 pub mod destination;
 pub mod encode;
 pub mod growth;
+pub mod moves;
 pub mod period;
 pub mod receipt;
 pub mod record;

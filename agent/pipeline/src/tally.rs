@@ -33,6 +33,19 @@ impl SourceTally {
     pub const fn received(&self) -> u64 {
         self.stored.saturating_add(self.filtered)
     }
+
+    /// Together with what another ring counted of the same source. What is turned away is counted
+    /// on and on wherever the source is, so that of this the larger number holds.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self {
+            stored: self.stored.saturating_add(other.stored),
+            filtered: self.filtered.saturating_add(other.filtered),
+            decode_errors: self.decode_errors.saturating_add(other.decode_errors),
+            cut: self.cut.saturating_add(other.cut),
+            refused: self.refused.max(other.refused),
+        }
+    }
 }
 
 /// The source of evicted records of which only the number is known.

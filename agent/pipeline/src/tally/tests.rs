@@ -114,4 +114,17 @@ fn received_is_filtered_and_stored() {
         ..SourceTally::default()
     };
     assert_eq!(tally.received(), 7);
+    let elsewhere = SourceTally {
+        stored: 1,
+        refused: 9,
+        ..tally
+    };
+    let both = SourceTally {
+        stored: 4,
+        filtered: 8,
+        refused: 9,
+        ..SourceTally::default()
+    };
+    assert_eq!(tally.with(elsewhere), both);
+    assert_eq!(elsewhere.with(tally), both);
 }
