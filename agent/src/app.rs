@@ -1,10 +1,11 @@
 //! `hydrant run` and `hydrant status`: from a configuration to a running agent and its end.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread::JoinHandle;
 
-use pipeline::config::{BufferConfig, Config, DEFAULT_BUFFER, LogLevel};
+use pipeline::config::{BufferConfig, Config, LogLevel};
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 use tracing_subscriber::filter::LevelFilter;
@@ -12,7 +13,7 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::cli::StatusArgs;
 use crate::clock::Clock;
 use crate::reactor::{Reactor, ReactorParts, told_to_end};
-use crate::store::{StoreError, StoreHandle, StoreOptions};
+use crate::store::{StoreError, StoreOptions, Stores};
 use crate::{
     EXIT_STORAGE, EXIT_USAGE, check, config_files, control, fail, print, ring_file, show, store,
 };
@@ -35,7 +36,7 @@ pub(crate) fn run(path: &Path) -> ExitCode {
         tracing::warn!("{}", warning.to_string().replacen("warning: ", "", 1));
     }
     let clock = Clock::start();
-    let (store, thread) = match open_store(&config) {
+    let stores = match open_stores(&config) {
         Ok(opened) => opened,
         Err(text) => return fail(&format!("hydrant: {text}"), EXIT_STORAGE),
     };
@@ -47,15 +48,14 @@ pub(crate) fn run(path: &Path) -> ExitCode {
         config,
         config_path: Some(path.to_owned()),
         clock,
-        store: store.clone(),
+        stores: stores.handles(),
     };
+    let handles = stores.handles();
     let outcome = LocalSet::new().block_on(&runtime, async {
         let reactor = Reactor::start(parts).await?;
-        let mut durable = store.durable();
-        let store_ended = async move { while durable.changed().await.is_ok() {} };
         let ended = async {
             tokio::select! {
-                () = store_ended => Ok(()),
+                () = handles.ended() => Ok(()),
                 told = told_to_end() => told,
             }
         };
@@ -63,43 +63,76 @@ pub(crate) fn run(path: &Path) -> ExitCode {
     });
     // Threads that wait for a name server must not hold up the end.
     runtime.shutdown_background();
-    end_store(&store, thread, outcome.err().map(|error| error.to_string()))
+    stores.end(outcome.err().map(|error| error.to_string()))
 }
 
-/// Recovers the ring and starts the thread that owns it.
-pub(crate) fn open_store(
-    config: &Config,
-) -> Result<(StoreHandle, JoinHandle<Result<(), StoreError>>), String> {
-    let buffer = config
-        .buffers
-        .get(DEFAULT_BUFFER)
-        .ok_or("no buffer is configured")?;
-    let ring =
-        ring_file::open(&config.agent.state_dir, buffer).map_err(|error| error.to_string())?;
-    store::spawn(ring, store_options(buffer)).map_err(|error| with_sources(&error))
+/// The stores of all buffers, with their threads.
+#[derive(Debug)]
+pub(crate) struct OpenStores {
+    handles: Stores,
+    threads: Vec<(PathBuf, JoinHandle<Result<(), StoreError>>)>,
 }
 
-/// Syncs what is there, ends the store thread, and says how it all went.
-pub(crate) fn end_store(
-    store: &StoreHandle,
-    thread: JoinHandle<Result<(), StoreError>>,
-    reactor_error: Option<String>,
-) -> ExitCode {
-    store.stop_blocking();
-    match thread.join() {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            let text = with_sources(&error);
-            return fail(
-                &format!("hydrant: {text}; it is recovered at the next start"),
-                EXIT_STORAGE,
-            );
-        }
-        Err(_) => return fail("hydrant: the store thread panicked", 1),
+/// Recovers every ring and only then starts the threads that own them.
+pub(crate) fn open_stores(config: &Config) -> Result<OpenStores, String> {
+    let state_dir = &config.agent.state_dir;
+    let mut rings = Vec::new();
+    for (name, buffer) in &config.buffers {
+        let ring = ring_file::open(state_dir, name, buffer).map_err(|error| error.to_string())?;
+        rings.push((name, ring, store_options(name, buffer)));
     }
-    match reactor_error {
-        None => ExitCode::SUCCESS,
-        Some(text) => fail(&format!("hydrant: {text}"), 1),
+    for path in ring_file::unnamed(state_dir, &config.buffers) {
+        tracing::warn!(
+            "{0} belongs to no buffer of this configuration: what waits in it is not delivered; \
+             name its buffer again and start hydrant, look into it with \"hydrant ring info {0}\", \
+             or remove it",
+            path.display()
+        );
+    }
+    let (mut by_buffer, mut threads) = (BTreeMap::new(), Vec::new());
+    for (name, ring, options) in rings {
+        let (handle, thread) = store::spawn(ring, options).map_err(|error| with_sources(&error))?;
+        by_buffer.insert(name.clone(), handle);
+        threads.push((state_dir.join(ring_file::file_name(name)), thread));
+    }
+    Ok(OpenStores {
+        handles: Stores::new(by_buffer),
+        threads,
+    })
+}
+
+impl OpenStores {
+    /// The ways to them.
+    pub(crate) fn handles(&self) -> Stores {
+        self.handles.clone()
+    }
+
+    /// Syncs what is there, ends the threads, and says how it all went.
+    pub(crate) fn end(self, reactor_error: Option<String>) -> ExitCode {
+        self.handles.stop_blocking();
+        let mut failure = None;
+        for (path, thread) in self.threads {
+            match thread.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    let (text, path) = (with_sources(&error), path.display());
+                    let text = format!(
+                        "hydrant: {path}: {text}; look at the disk (dmesg); the ring is recovered \
+                         at the next start"
+                    );
+                    failure = Some(fail(&text, EXIT_STORAGE));
+                }
+                Err(_) => {
+                    let panicked = fail("hydrant: the store thread panicked", 1);
+                    failure = failure.or(Some(panicked));
+                }
+            }
+        }
+        match (failure, reactor_error) {
+            (Some(code), _) => code,
+            (None, None) => ExitCode::SUCCESS,
+            (None, Some(text)) => fail(&format!("hydrant: {text}"), 1),
+        }
     }
 }
 
@@ -153,8 +186,9 @@ pub(crate) fn start_log(level: LogLevel) {
     });
 }
 
-fn store_options(buffer: &BufferConfig) -> StoreOptions {
+fn store_options(name: &str, buffer: &BufferConfig) -> StoreOptions {
     StoreOptions {
+        buffer: name.to_owned(),
         when_full: buffer.when_full,
         sync_delay_max: buffer.sync_delay_max,
         sync_bytes: buffer.sync_bytes.as_usize(),

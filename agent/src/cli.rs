@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use pipeline::config::DEFAULT_BUFFER;
 use pipeline::time::WallClock;
 
 /// Where the configuration is read from when nobody says otherwise.
@@ -117,6 +118,9 @@ pub(crate) struct ReplayArgs {
     /// Records before this number in the ring
     #[arg(long, value_name = "N")]
     pub(crate) to_seq: Option<u64>,
+    /// Only from this buffer, where the destination takes from several
+    #[arg(long, value_name = "NAME")]
+    pub(crate) buffer: Option<String>,
     /// Everything that the ring still holds and that was delivered
     #[arg(long, conflicts_with_all = ["since", "until", "from_seq", "to_seq"])]
     pub(crate) all: bool,
@@ -156,9 +160,12 @@ pub(crate) enum RingCommand {
 /// Which ring.
 #[derive(Args, Debug)]
 pub(crate) struct RingPlace {
-    /// File of the ring; without it, buffer.ring in the state directory of the configuration
+    /// File of the ring; without it, that of a buffer in the state directory of the configuration
     #[arg(value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
+    /// Name of the buffer of the configuration
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_BUFFER)]
+    pub(crate) buffer: String,
     /// Configuration file that names the ring and, if it is encrypted, its key
     #[arg(short, long, value_name = "CONFIG", default_value = CONFIG_DEFAULT)]
     pub(crate) config: PathBuf,

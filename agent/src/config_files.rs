@@ -37,8 +37,11 @@ pub(crate) fn load(path: &Path) -> Result<(Config, Vec<Problem>), Vec<Problem>> 
 }
 
 /// What the configuration at `path` says of the ring, even when the rest cannot be used here.
-pub(crate) fn load_ring(path: &Path) -> Result<(AgentConfig, BufferConfig), Vec<Problem>> {
-    pipeline::config::load_ring(&texts(path)?, &Environment::new(&resolve))
+pub(crate) fn load_ring(
+    path: &Path,
+    buffer: &str,
+) -> Result<(AgentConfig, BufferConfig), Vec<Problem>> {
+    pipeline::config::load_ring(&texts(path)?, &Environment::new(&resolve), buffer)
 }
 
 /// Where the agent of the configuration at `path` listens for questions, even when the

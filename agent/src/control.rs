@@ -13,7 +13,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::reactor::Overview;
+use crate::overview::Overview;
 use crate::replay::{ReplayAnswer, ReplayQuestion};
 use crate::telemetry::Status;
 

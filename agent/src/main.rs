@@ -13,6 +13,7 @@ mod demo;
 mod file_storage;
 mod intake;
 mod metrics;
+mod overview;
 mod reactor;
 mod read_only_file;
 mod replay;

@@ -15,8 +15,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
-use crate::reactor::Overview;
-use crate::telemetry::{DestinationStatus, SourceStatus, Status};
+use crate::overview::Overview;
+use crate::telemetry::{BufferStatus, DestinationStatus, SourceStatus, Status};
 
 /// How long one scrape may take.
 const SCRAPE_MAX: Duration = Duration::from_secs(10);
@@ -70,9 +70,13 @@ async fn answer(
 /// The Prometheus text exposition format, version 0.0.4.
 pub(crate) fn render(status: &Status) -> String {
     let mut text = String::new();
+    family(&mut text, UPTIME, "gauge", "Since the start.");
+    sample(&mut text, UPTIME, &[], status.uptime_s);
     for (name, kind, help, value) in BUFFER_METRICS {
         family(&mut text, name, kind, help);
-        sample(&mut text, name, &[], value(status));
+        for (buffer, status) in &status.buffers {
+            sample(&mut text, name, &[("buffer", buffer)], value(status));
+        }
     }
     for (name, kind, help, value) in SOURCE_METRICS {
         family(&mut text, name, kind, help);
@@ -113,48 +117,45 @@ const EVICTED: &str = "destination_evicted_total";
 
 type Metric<T> = (&'static str, &'static str, &'static str, fn(&T) -> u64);
 
-const BUFFER_METRICS: [Metric<Status>; 9] = [
-    ("uptime_seconds", "gauge", "Since the start.", |s| {
-        s.uptime_s
-    }),
+const UPTIME: &str = "uptime_seconds";
+
+const BUFFER_METRICS: [Metric<BufferStatus>; 8] = [
     ("buffer_capacity_bytes", "gauge", "Size of the ring.", |s| {
-        s.buffer.capacity_bytes
+        s.capacity_bytes
     }),
     (
         "buffer_used_bytes",
         "gauge",
         "Bytes that hold entries.",
-        |s| s.buffer.used_bytes,
+        |s| s.used_bytes,
     ),
     ("buffer_next_seq", "gauge", "Entries ever appended.", |s| {
-        s.buffer.next_seq
+        s.next_seq
     }),
     (
         "buffer_durable_seq",
         "gauge",
         "Entries ever made durable.",
-        |s| s.buffer.durable_seq,
+        |s| s.durable_seq,
     ),
     (
         "buffer_written_bytes_total",
         "counter",
         "Written to disk.",
-        |s| s.buffer.written_bytes,
+        |s| s.written_bytes,
     ),
-    ("buffer_syncs_total", "counter", "Syncs.", |s| {
-        s.buffer.syncs
-    }),
+    ("buffer_syncs_total", "counter", "Syncs.", |s| s.syncs),
     (
         "buffer_first_seq",
         "gauge",
         "The oldest entry that is kept.",
-        |s| s.buffer.first_seq,
+        |s| s.first_seq,
     ),
     (
         "buffer_blocked",
         "gauge",
         "1 while sources wait for room.",
-        |s| u64::from(s.buffer.blocked),
+        |s| u64::from(s.blocked),
     ),
 ];
 

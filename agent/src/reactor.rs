@@ -3,8 +3,7 @@
 //! Start and reload are the same step: what the configuration names and does not run is started,
 //! what runs and is not named any more, or named differently, is stopped first.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -12,17 +11,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pipeline::config::{Config, DestinationConfig, SourceConfig, buffer_table};
-use pipeline::tally::{Stretch, StretchId, StretchKind};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::clock::Clock;
-use crate::deliver::{self, DestinationGauges, DestinationParts, SharedTurns};
-use crate::replay::{ReplayAnswer, ReplayQuestion};
-use crate::store::{Request, StoreEnded, StoreHandle};
-use crate::telemetry::{DestinationStatus, SourceCounters, SourceStatus, Status, StretchStatus};
+use crate::deliver::{self, DestinationParts};
+use crate::intake::Shutdown;
+use crate::overview::Overview;
+use crate::store::{Request, SourceRequest, StoreEnded, Stores};
 use crate::{config_files, control, metrics, source};
 
 /// How long sources may take to hand over what they have and to acknowledge what is durable.
@@ -40,8 +38,8 @@ pub(crate) struct ReactorParts {
     pub(crate) config_path: Option<PathBuf>,
     /// The process's clock.
     pub(crate) clock: Clock,
-    /// The way to the store thread.
-    pub(crate) store: StoreHandle,
+    /// The ways to the store threads.
+    pub(crate) stores: Stores,
 }
 
 /// Everything that runs.
@@ -88,102 +86,6 @@ impl From<StoreEnded> for ReactorError {
     }
 }
 
-/// What can be told about everything that runs.
-#[derive(Debug)]
-pub(crate) struct Overview {
-    agent: String,
-    clock: Clock,
-    store: StoreHandle,
-    sources: RefCell<BTreeMap<String, Arc<SourceCounters>>>,
-    destinations: RefCell<BTreeMap<String, Arc<DestinationGauges>>>,
-}
-
-impl Overview {
-    /// How everything stands.
-    pub(crate) async fn status(&self) -> Result<Status, StoreEnded> {
-        let store = self.store.status().await?;
-        let now = self.clock.wall();
-        let source_names = self.store.source_names();
-        let source_name = |tag: &u16| {
-            source_names
-                .get(tag)
-                .map_or_else(|| "unknown".to_owned(), ToString::to_string)
-        };
-        let sources = self.sources.borrow();
-        let gauges = self.destinations.borrow();
-        let destinations = store.destinations.iter().map(|(name, tally)| {
-            let mut status = DestinationStatus {
-                committed: tally.committed().get(),
-                waiting: tally.waiting(),
-                delivered: tally.delivered(),
-                rejected: tally.rejected(),
-                filtered: tally.filtered(),
-                evicted: tally.evicted().values().sum(),
-                evicted_by_source: tally
-                    .evicted()
-                    .iter()
-                    .map(|(tag, count)| (source_name(tag), *count))
-                    .collect(),
-                truncated: tally.truncated(),
-                replayed: tally.replayed(),
-                stretches: tally.stretches().filter_map(stretch_status).collect(),
-                ..DestinationStatus::default()
-            };
-            if let Some(gauges) = gauges.get(name) {
-                gauges.fill(&mut status, now);
-            }
-            (name.clone(), status)
-        });
-        Ok(Status {
-            agent: self.agent.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            uptime_s: self.clock.monotonic().elapsed().as_secs(),
-            buffer: store.buffer.clone(),
-            sources: sources
-                .iter()
-                .map(|(name, counters)| (name.clone(), SourceStatus::of(counters)))
-                .collect(),
-            destinations: destinations.collect(),
-        })
-    }
-}
-
-impl Overview {
-    /// Begins or ends replays.
-    pub(crate) async fn replay(&self, question: ReplayQuestion) -> ReplayAnswer {
-        let ReplayQuestion { destination, wish } = question;
-        let Some(wish) = wish else {
-            return match self.store.stop_replays(destination.clone()).await {
-                Ok(Some(count)) => ReplayAnswer::Stopped(count),
-                Ok(None) => {
-                    ReplayAnswer::Error(format!("there is no destination \"{destination}\""))
-                }
-                Err(StoreEnded) => ReplayAnswer::Error("the store has ended".to_owned()),
-            };
-        };
-        let mark = u64::try_from(self.clock.wall().as_millis()).unwrap_or(0);
-        match self.store.replay(destination, wish, mark).await {
-            Ok(answer) => answer.into(),
-            Err(StoreEnded) => ReplayAnswer::Error("the store has ended".to_owned()),
-        }
-    }
-}
-
-/// What is shown of a stretch; nothing of the live one, which the destination's own numbers show.
-pub(crate) fn stretch_status((_, stretch): (StretchId, &Stretch)) -> Option<StretchStatus> {
-    let kind = match stretch.kind() {
-        StretchKind::Live => return None,
-        StretchKind::Backlog => "backlog",
-        StretchKind::Replay => "replay",
-    };
-    Some(StretchStatus {
-        kind: kind.to_owned(),
-        committed: stretch.committed().get(),
-        end: stretch.limit()?.get(),
-        waiting: stretch.waiting(),
-    })
-}
-
 impl Reactor {
     /// Starts everything the configuration names.
     pub(crate) async fn start(parts: ReactorParts) -> Result<Self, ReactorError> {
@@ -191,15 +93,10 @@ impl Reactor {
             config,
             config_path,
             clock,
-            store,
+            stores,
         } = parts;
-        let overview = Rc::new(Overview {
-            agent: config.agent.id.clone(),
-            clock,
-            store,
-            sources: RefCell::default(),
-            destinations: RefCell::default(),
-        });
+        let agent = config.agent.id.clone();
+        let overview = Rc::new(Overview::new(agent, clock, stores));
         let socket = config.agent.control_socket.clone();
         tokio::task::spawn_local(serve_control(socket, Rc::clone(&overview)));
         if let Some(address) = config.agent.metrics_listen {
@@ -229,7 +126,7 @@ impl Reactor {
         let mut hangup = signal(SignalKind::hangup()).map_err(ReactorError::Signals)?;
         let mut ended = std::pin::pin!(ended);
         notify(&[sd_notify::NotifyState::Ready]);
-        let watchdog = tokio::task::spawn_local(feed_watchdog(self.overview.store.clone()));
+        let watchdog = tokio::task::spawn_local(feed_watchdog(self.overview.stores().clone()));
         loop {
             tokio::select! {
                 told = &mut ended => break told?,
@@ -282,9 +179,12 @@ impl Reactor {
     /// Stops what is not wanted any more, starts what is new, leaves the rest alone.
     async fn adopt(&mut self, config: Config) -> Result<(), StoreEnded> {
         let sources = take_changed(&mut self.sources, &config.sources);
+        let ran_in: BTreeMap<String, String> = sources
+            .iter()
+            .map(|(name, running)| (name.clone(), running.config.buffer.clone()))
+            .collect();
         stop_all(sources, SOURCES_END_MAX).await;
-        let named = |name: &String, _: &mut Arc<SourceCounters>| config.sources.contains_key(name);
-        self.overview.sources.borrow_mut().retain(named);
+        self.overview.retain_sources(&config.sources);
         let destinations = take_changed(&mut self.destinations, &config.destinations);
         stop_all(destinations, DESTINATIONS_END_MAX).await;
         // Destinations first: they know all sources that come after them.
@@ -294,18 +194,18 @@ impl Reactor {
                 self.destinations.insert(name.clone(), running);
             }
         }
-        self.overview
-            .store
-            .tell(Request::ForgetClosedDestinations)
+        let stores = self.overview.stores();
+        stores
+            .tell_all(|| Request::ForgetClosedDestinations)
             .await?;
-        let named = config.sources.keys().cloned().collect();
-        self.overview
-            .store
-            .tell(Request::ForgetSourcesExcept(named))
+        // A source that is stored elsewhere now takes its checkpoints along when it is opened.
+        let named: BTreeSet<String> = config.sources.keys().cloned().collect();
+        stores
+            .tell_all(|| Request::Source(SourceRequest::ForgetExcept(named.clone())))
             .await?;
         for (name, wanted) in &config.sources {
             if !self.sources.contains_key(name) {
-                let running = self.start_source(name, wanted);
+                let running = self.start_source(name, wanted, ran_in.get(name).cloned());
                 self.sources.insert(name.clone(), running);
             }
         }
@@ -314,22 +214,21 @@ impl Reactor {
     }
 
     /// Starts a source's task; it opens its book in the ring by itself, as often as it takes.
-    fn start_source(&self, name: &str, config: &SourceConfig) -> Running<SourceConfig> {
+    fn start_source(
+        &self,
+        name: &str,
+        config: &SourceConfig,
+        ran_in: Option<String>,
+    ) -> Running<SourceConfig> {
         let overview = &self.overview;
-        let counters = Arc::clone(
-            overview
-                .sources
-                .borrow_mut()
-                .entry(name.to_owned())
-                .or_default(),
-        );
         let (stop, shutdown) = watch::channel(false);
         let task = source::SourceTask {
             name: name.to_owned(),
             config: config.clone(),
-            counters,
-            clock: overview.clock,
-            store: overview.store.clone(),
+            counters: overview.add_source(name, config),
+            clock: overview.clock(),
+            stores: overview.stores().clone(),
+            ran_in,
         };
         tracing::info!(source = name, "source started");
         Running {
@@ -339,6 +238,7 @@ impl Reactor {
         }
     }
 
+    /// Starts a destination's task, with a driver for each buffer that it takes from.
     async fn start_destination(
         &self,
         name: &str,
@@ -346,29 +246,12 @@ impl Reactor {
         config: &Config,
     ) -> Result<Running<DestinationConfig>, StoreEnded> {
         let overview = &self.overview;
-        let gauges = Arc::new(DestinationGauges::default());
-        let index = overview
-            .store
-            .open_destination(name.to_owned(), wanted.from.clone())
-            .await?;
-        overview
-            .destinations
-            .borrow_mut()
-            .insert(name.to_owned(), Arc::clone(&gauges));
+        let lanes = deliver::lanes(name, config, overview.clock(), overview.stores()).await?;
+        let gauges = lanes.first().map(|parts| Arc::clone(&parts.gauges));
+        let gauges = gauges.unwrap_or_default();
+        overview.add_destination(name, gauges);
         let (stop, shutdown) = watch::channel(false);
-        let parts = DestinationParts {
-            name: name.to_owned(),
-            agent: config.agent.id.clone(),
-            config: wanted.clone(),
-            transforms: Arc::new(source::compiled(&wanted.transforms)),
-            index,
-            lane: 0,
-            turns: Rc::new(SharedTurns::new(wanted.drain.backlog_share_percent)),
-            gauges,
-            clock: overview.clock,
-            store: overview.store.clone(),
-        };
-        let task = tokio::task::spawn_local(deliver::run(parts, shutdown));
+        let task = tokio::task::spawn_local(run_lanes(lanes, shutdown));
         tracing::info!(destination = name, "destination started");
         Ok(Running {
             config: wanted.clone(),
@@ -384,6 +267,15 @@ impl Reactor {
         stop_all(destinations, DESTINATIONS_END_MAX).await;
         drop(std::fs::remove_file(&self.config.agent.control_socket));
     }
+}
+
+/// Runs the drivers of one destination until they are told to end; all are cut off with it.
+async fn run_lanes(lanes: Vec<DestinationParts>, shutdown: Shutdown) {
+    let mut drivers = JoinSet::new();
+    for parts in lanes {
+        drivers.spawn_local(deliver::run(parts, shutdown.clone()));
+    }
+    while drivers.join_next().await.is_some() {}
 }
 
 /// Serves the control socket; an agent that cannot be asked collects and delivers all the same.
@@ -479,15 +371,15 @@ async fn stop_all<C>(running: Vec<(String, Running<C>)>, end_max: Duration) {
     }
 }
 
-/// Tells systemd that all is well, as long as the store answers and this runtime turns.
-async fn feed_watchdog(store: StoreHandle) {
+/// Tells systemd that all is well, as long as every store answers and this runtime turns.
+async fn feed_watchdog(stores: Stores) {
     let Some(period) = sd_notify::watchdog_enabled() else {
         return;
     };
     let mut ticks = tokio::time::interval(period / 3);
     loop {
         ticks.tick().await;
-        if store.status().await.is_err() {
+        if stores.status().await.is_err() {
             return;
         }
         notify(&[sd_notify::NotifyState::Watchdog]);

@@ -1,10 +1,8 @@
 //! `hydrant replay`: has delivered records delivered once more, by a running agent or without one.
 
 use std::process::ExitCode;
-use std::rc::Rc;
-use std::sync::Arc;
 
-use pipeline::config::Config;
+use pipeline::config::{Config, DEFAULT_BUFFER};
 use pipeline::replay::{ReplayRange, ReplayWish};
 use pipeline::time::WallClock;
 use serde::{Deserialize, Serialize};
@@ -13,18 +11,18 @@ use tokio::task::LocalSet;
 
 use crate::cli::ReplayArgs;
 use crate::clock::Clock;
-use crate::deliver::{self, DestinationGauges, DestinationParts, SharedTurns};
+use crate::deliver;
 use crate::reactor::told_to_end;
-use crate::store::{Replayed, StoreHandle};
-use crate::{
-    EXIT_STORAGE, EXIT_USAGE, app, check, config_files, control, fail, print, show, source,
-};
+use crate::store::{Replayed, StoreEnded, StoreHandle, Stores};
+use crate::{EXIT_STORAGE, EXIT_USAGE, app, check, config_files, control, fail, print, show};
 
 /// What a running agent is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ReplayQuestion {
     /// The destination.
     pub(crate) destination: String,
+    /// Only from this buffer.
+    pub(crate) buffer: Option<String>,
     /// Which records; `None` ends the replays under way.
     pub(crate) wish: Option<ReplayWish>,
 }
@@ -34,25 +32,80 @@ pub(crate) struct ReplayQuestion {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ReplayAnswer {
     /// They are going to be delivered once more.
-    Begun {
-        /// Where they are.
-        range: ReplayRange,
-        /// How many records that are.
-        records: u64,
-    },
+    Begun(Vec<Begun>),
     /// So many replays were ended.
     Stopped(usize),
     /// Nothing was done; why, in words.
     Error(String),
 }
 
-impl From<Result<Replayed, String>> for ReplayAnswer {
-    fn from(answer: Result<Replayed, String>) -> Self {
-        match answer {
-            Ok(Replayed { range, records }) => Self::Begun { range, records },
-            Err(text) => Self::Error(text),
+/// What is replayed out of one buffer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Begun {
+    /// Its name.
+    pub(crate) buffer: String,
+    /// Where the records are.
+    pub(crate) range: ReplayRange,
+    /// How many there are.
+    pub(crate) records: u64,
+}
+
+/// Asks every store in which the destination is open.
+pub(crate) async fn ask(
+    stores: &Stores,
+    question: ReplayQuestion,
+    now: WallClock,
+) -> Result<ReplayAnswer, StoreEnded> {
+    let ReplayQuestion {
+        destination,
+        buffer,
+        wish,
+    } = question;
+    let asked: Vec<(&str, &StoreHandle)> = stores
+        .iter()
+        .filter(|(name, _)| buffer.as_deref().is_none_or(|buffer| buffer == *name))
+        .collect();
+    let Some(wish) = wish else {
+        let mut count = None;
+        for (_, store) in asked {
+            if let Some(ended) = store.stop_replays(destination.clone()).await? {
+                count = Some(count.unwrap_or(0) + ended);
+            }
+        }
+        return Ok(count.map_or_else(|| unknown(&destination, buffer), ReplayAnswer::Stopped));
+    };
+    let by_number = wish.from_seq.is_some() || wish.to_seq.is_some();
+    if by_number && asked.len() > 1 {
+        let text = "each buffer counts its records by itself: say which one with --buffer NAME";
+        return Ok(ReplayAnswer::Error(text.to_owned()));
+    }
+    let mark = u64::try_from(now.as_millis()).unwrap_or(0);
+    let (mut begun, mut refused) = (Vec::new(), Vec::new());
+    for (name, store) in asked {
+        match store.replay(destination.clone(), wish, mark).await? {
+            Some(Ok(Replayed { range, records })) => begun.push(Begun {
+                buffer: name.to_owned(),
+                range,
+                records,
+            }),
+            Some(Err(text)) => refused.push(text),
+            None => {}
         }
     }
+    Ok(match refused.into_iter().next() {
+        _ if !begun.is_empty() => ReplayAnswer::Begun(begun),
+        Some(text) => ReplayAnswer::Error(text),
+        None => unknown(&destination, buffer),
+    })
+}
+
+fn unknown(destination: &str, buffer: Option<String>) -> ReplayAnswer {
+    ReplayAnswer::Error(match buffer {
+        Some(buffer) => {
+            format!("there is no destination \"{destination}\" that takes from \"{buffer}\"")
+        }
+        None => format!("there is no destination \"{destination}\""),
+    })
 }
 
 /// Carries the command out.
@@ -93,6 +146,7 @@ fn question(arguments: &ReplayArgs) -> Result<ReplayQuestion, String> {
     if arguments.stop {
         return Ok(ReplayQuestion {
             destination: arguments.destination.clone(),
+            buffer: arguments.buffer.clone(),
             wish: None,
         });
     }
@@ -114,6 +168,7 @@ fn question(arguments: &ReplayArgs) -> Result<ReplayQuestion, String> {
     }
     Ok(ReplayQuestion {
         destination: arguments.destination.clone(),
+        buffer: arguments.buffer.clone(),
         wish: Some(wish),
     })
 }
@@ -133,25 +188,37 @@ fn tell(arguments: &ReplayArgs, answer: &ReplayAnswer) -> ExitCode {
     }
     let destination = &arguments.destination;
     match answer {
-        ReplayAnswer::Begun { range, records } => {
-            let records = show::number(*records);
-            let watch = if arguments.offline {
-                ""
-            } else {
-                "; watch it with \"hydrant status\""
-            };
-            print(&format!(
-                "{}replaying {records} records of {} to {} to \"{destination}\"{watch}\n",
-                missing(range),
-                range.first,
-                range.end.saturating_sub(1),
-            ))
+        ReplayAnswer::Begun(begun) => {
+            let mut lines: Vec<String> = begun
+                .iter()
+                .map(|begun| line(begun, destination, begun.buffer != DEFAULT_BUFFER))
+                .collect();
+            if !arguments.offline {
+                lines.push("watch it with \"hydrant status\"\n".to_owned());
+            }
+            print(&lines.concat())
         }
         ReplayAnswer::Stopped(count) => print(&format!(
             "{count} replays to \"{destination}\" ended; what was sent stays sent\n"
         )),
         ReplayAnswer::Error(text) => fail(&format!("hydrant: {text}"), 1),
     }
+}
+
+fn line(begun: &Begun, destination: &str, is_named: bool) -> String {
+    let range = &begun.range;
+    let buffer = if is_named {
+        format!(" in buffer \"{}\"", begun.buffer)
+    } else {
+        String::new()
+    };
+    format!(
+        "{}replaying {} records of {} to {}{buffer} to \"{destination}\"\n",
+        missing(range),
+        show::number(begun.records),
+        range.first,
+        range.end.saturating_sub(1),
+    )
 }
 
 /// What of a wish is overwritten already, as a line; empty when nothing is.
@@ -180,7 +247,7 @@ fn offline(arguments: &ReplayArgs, question: &ReplayQuestion) -> ExitCode {
     }
     app::start_log(config.agent.log_level);
     let clock = Clock::start();
-    let (store, thread) = match app::open_store(&config) {
+    let stores = match app::open_stores(&config) {
         Ok(opened) => opened,
         Err(text) => return fail(&format!("hydrant: {text}"), EXIT_STORAGE),
     };
@@ -188,15 +255,17 @@ fn offline(arguments: &ReplayArgs, question: &ReplayQuestion) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("hydrant: no runtime: {error}"), 1),
     };
-    let work = deliver_once(arguments, question, &config, clock, &store);
+    let handles = stores.handles();
+    let work = deliver_once(arguments, question, &config, clock, &handles);
     let outcome = LocalSet::new().block_on(&runtime, work);
     runtime.shutdown_background();
     let (text, failure) = match outcome {
-        Ok(text) => (text, None),
-        Err(text) => (String::new(), Some(text)),
+        Ok(Ok(text)) => (text, None),
+        Ok(Err(text)) => (String::new(), Some(text)),
+        Err(StoreEnded) => (String::new(), Some("the store has ended".to_owned())),
     };
     print(&text);
-    app::end_store(&store, thread, failure)
+    stores.end(failure)
 }
 
 /// Begins the replay, delivers it, and says how it went; `Err` says why there was nothing to do.
@@ -205,44 +274,25 @@ async fn deliver_once(
     question: &ReplayQuestion,
     config: &Config,
     clock: Clock,
-    store: &StoreHandle,
-) -> Result<String, String> {
-    let ended = |_| "the store has ended".to_owned();
+    stores: &Stores,
+) -> Result<Result<String, String>, StoreEnded> {
     let name = &question.destination;
-    let Some(wanted) = config.destinations.get(name) else {
-        return Err(format!("there is no destination \"{name}\""));
+    let lanes = deliver::lanes(name, config, clock, stores).await?;
+    match ask(stores, question.clone(), clock.wall()).await? {
+        ReplayAnswer::Error(text) => return Ok(Err(text)),
+        answer @ ReplayAnswer::Stopped(_) => {
+            tell(arguments, &answer);
+            return Ok(Ok(String::new()));
+        }
+        answer @ ReplayAnswer::Begun(_) => tell(arguments, &answer),
     };
-    let index = store
-        .open_destination(name.clone(), wanted.from.clone())
-        .await
-        .map_err(ended)?;
-    let Some(wish) = question.wish else {
-        let count = store.stop_replays(name.clone()).await.map_err(ended)?;
-        tell(arguments, &ReplayAnswer::Stopped(count.unwrap_or(0)));
-        return Ok(String::new());
-    };
-    let mark = u64::try_from(clock.wall().as_millis()).unwrap_or(0);
-    let replayed = store
-        .replay(name.clone(), wish, mark)
-        .await
-        .map_err(ended)?;
-    let replayed = replayed?;
-    tell(arguments, &ReplayAnswer::from(Ok(replayed)));
-    let before = replayed_so_far(store, name).await?;
-    let parts = DestinationParts {
-        name: name.clone(),
-        agent: config.agent.id.clone(),
-        config: wanted.clone(),
-        transforms: Arc::new(source::compiled(&wanted.transforms)),
-        index,
-        lane: 0,
-        turns: Rc::new(SharedTurns::new(wanted.drain.backlog_share_percent)),
-        gauges: Arc::new(DestinationGauges::default()),
-        clock,
-        store: store.clone(),
-    };
+    let before = replayed_so_far(stores, name).await?;
     let (stop, shutdown) = watch::channel(false);
-    let replays = deliver::run_replays(&parts, shutdown);
+    let replays = async {
+        for parts in &lanes {
+            deliver::run_replays(parts, shutdown.clone()).await;
+        }
+    };
     let mut replays = std::pin::pin!(replays);
     let is_whole = tokio::select! {
         () = &mut replays => true,
@@ -252,23 +302,25 @@ async fn deliver_once(
             false
         }
     };
-    let count = replayed_so_far(store, name).await?.saturating_sub(before);
+    let count = replayed_so_far(stores, name).await?.saturating_sub(before);
     let count = show::number(count);
-    Ok(if is_whole {
+    Ok(Ok(if is_whole {
         format!("done: {count} records were delivered to \"{name}\" once more\n")
     } else {
         format!(
             "ended after {count} records; the rest is delivered when hydrant runs again, or given \
              up with --stop\n"
         )
-    })
+    }))
 }
 
-async fn replayed_so_far(store: &StoreHandle, destination: &str) -> Result<u64, String> {
-    let status = store.status().await;
-    let status = status.map_err(|_| "the store has ended".to_owned())?;
-    let tally = status.destinations.get(destination);
-    Ok(tally.map_or(0, pipeline::tally::DestinationTally::replayed))
+async fn replayed_so_far(stores: &Stores, destination: &str) -> Result<u64, StoreEnded> {
+    let statuses = stores.status().await?;
+    let tallies = statuses.values();
+    let tallies = tallies.filter_map(|status| status.destinations.get(destination));
+    Ok(tallies
+        .map(pipeline::tally::DestinationTally::replayed)
+        .sum())
 }
 
 #[cfg(test)]

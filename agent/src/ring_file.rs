@@ -5,23 +5,54 @@
 
 mod key;
 
+use std::collections::BTreeMap;
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use diskring::{Compression, OpenError, Options, Ring, RingId, Sealing, Unrecovered};
-use pipeline::config::{BufferConfig, ByteSize, FrameCompression};
+use pipeline::config::{BufferConfig, ByteSize, DEFAULT_BUFFER, FrameCompression, buffer_table};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::file_storage::{FileStorage, sync_folder};
 use key::KeyError;
 pub(crate) use key::read_all as read_keys;
 
-/// Its name in the state directory.
-pub(crate) const FILE: &str = "buffer.ring";
-const UNFINISHED: &str = "buffer.ring.new";
-const DAMAGED: &str = "buffer.ring.damaged";
+/// What is appended to its name until it is whole.
+const UNFINISHED: &str = ".new";
+
+/// What is appended to its name when it is no ring any more.
+const DAMAGED: &str = ".damaged";
+
+/// The name of a buffer's file in the state directory.
+pub(crate) fn file_name(buffer: &str) -> String {
+    if buffer == DEFAULT_BUFFER {
+        "buffer.ring".to_owned()
+    } else {
+        format!("buffer.{buffer}.ring")
+    }
+}
+
+/// Rings in a state directory that belong to none of these buffers.
+pub(crate) fn unnamed(state_dir: &Path, buffers: &BTreeMap<String, BufferConfig>) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(state_dir) else {
+        return Vec::new();
+    };
+    let is_ring = |name: &str| {
+        name.strip_prefix("buffer.")
+            .and_then(|rest| rest.strip_suffix(".ring"))
+            .is_some()
+    };
+    let is_named = |name: &str| buffers.keys().any(|buffer| file_name(buffer) == name);
+    let mut found: Vec<PathBuf> = entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| is_ring(name) && !is_named(name))
+        .map(|name| state_dir.join(name))
+        .collect();
+    found.sort();
+    found
+}
 
 /// Why there is no ring to write to.
 #[derive(Debug)]
@@ -29,7 +60,7 @@ pub(crate) enum RingFileError {
     /// The state directory cannot be made.
     Folder(PathBuf, io::Error),
     /// The file cannot be made.
-    Create(PathBuf, ByteSize, io::Error),
+    Create(PathBuf, ByteSize, String, io::Error),
     /// The file cannot be opened.
     Open(PathBuf, io::Error),
     /// The ring in it cannot be opened.
@@ -49,10 +80,10 @@ impl std::fmt::Display for RingFileError {
                  to the user that runs hydrant, or set agent.state_dir",
                 path.display()
             ),
-            Self::Create(path, size, error) => write!(
+            Self::Create(path, size, table, error) => write!(
                 f,
                 "the ring of {size} cannot be made at {}: {error}; free the space, lower \
-                 buffer.size or set agent.state_dir to another disk",
+                 {table}.size or set agent.state_dir to another disk",
                 path.display()
             ),
             Self::Open(path, error) => {
@@ -60,7 +91,7 @@ impl std::fmt::Display for RingFileError {
             }
             Self::Ring(path, error @ OpenError::Key { .. }) => write!(
                 f,
-                "the ring {} cannot be read: {error}; give the key in buffer.encryption, earlier \
+                "the ring {} cannot be read: {error}; give the key in its encryption table, earlier \
                  ones in old_key_files, or move the file away to start anew; nothing was changed",
                 path.display()
             ),
@@ -80,9 +111,10 @@ impl std::fmt::Display for RingFileError {
 
 impl std::error::Error for RingFileError {}
 
-/// Opens the ring of a state directory, or makes it.
+/// Opens the ring of a buffer, or makes it.
 pub(crate) fn open(
     state_dir: &Path,
+    buffer: &str,
     config: &BufferConfig,
 ) -> Result<Ring<FileStorage>, RingFileError> {
     DirBuilder::new()
@@ -90,12 +122,12 @@ pub(crate) fn open(
         .mode(0o750)
         .create(state_dir)
         .map_err(|error| RingFileError::Folder(state_dir.to_owned(), error))?;
-    let path = state_dir.join(FILE);
+    let path = state_dir.join(file_name(buffer));
     let options = options(config)?;
     let storage = match FileStorage::open(&path) {
         Ok(storage) => storage,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return create(state_dir, config, &options);
+            return create(state_dir, buffer, config, &options);
         }
         Err(error) => return Err(RingFileError::Open(path, error)),
     };
@@ -103,6 +135,7 @@ pub(crate) fn open(
     match recovered {
         Ok((ring, recovery)) => {
             tracing::info!(
+                buffer,
                 first = ring.first().get(),
                 next = ring.next().get(),
                 truncated = recovery.truncated,
@@ -111,11 +144,12 @@ pub(crate) fn open(
             );
             if ring.stats().capacity_bytes != config.size.as_u64() {
                 tracing::warn!(
-                    "the ring keeps the {} it was made with; to give it the {} of buffer.size, \
+                    "the ring keeps the {} it was made with; to give it the {} of {}.size, \
                      wait until nothing waits any more, stop hydrant and remove {}; the places in \
                      followed files are in it, so that files are read again from their start",
                     ByteSize::bytes(ring.stats().capacity_bytes),
                     config.size,
+                    buffer_table(buffer),
                     path.display()
                 );
             }
@@ -125,7 +159,7 @@ pub(crate) fn open(
             Err(RingFileError::Ring(path, error))
         }
         Err(error) => {
-            let aside = state_dir.join(DAMAGED);
+            let aside = appended(&path, DAMAGED);
             tracing::error!(
                 %error,
                 "{} is not a ring that can be used; it is kept as {} and a new one is made",
@@ -133,21 +167,30 @@ pub(crate) fn open(
                 aside.display()
             );
             std::fs::rename(&path, &aside).map_err(|error| RingFileError::Open(path, error))?;
-            create(state_dir, config, &options)
+            create(state_dir, buffer, config, &options)
         }
     }
+}
+
+fn appended(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
 }
 
 /// Makes the file under another name first, so that a cut leaves either no ring or a whole one.
 fn create(
     state_dir: &Path,
+    buffer: &str,
     config: &BufferConfig,
     options: &Options,
 ) -> Result<Ring<FileStorage>, RingFileError> {
-    let (unfinished, path) = (state_dir.join(UNFINISHED), state_dir.join(FILE));
-    let failed = |error| RingFileError::Create(path.clone(), config.size, error);
+    let path = state_dir.join(file_name(buffer));
+    let unfinished = appended(&path, UNFINISHED);
+    let table = buffer_table(buffer);
+    let failed = |error| RingFileError::Create(path.clone(), config.size, table.clone(), error);
     let mut made = FileStorage::create(&unfinished, config.size.as_u64());
-    let damaged = state_dir.join(DAMAGED);
+    let damaged = appended(&path, DAMAGED);
     if matches!(&made, Err(error) if error.kind() == io::ErrorKind::StorageFull)
         && std::fs::remove_file(&damaged).is_ok()
     {
@@ -233,11 +276,11 @@ mod tests {
         std::fs::write(&key, [1; 32]).unwrap();
         std::fs::write(&other, "02".repeat(32)).unwrap();
         std::fs::write(&short, [1; 31]).unwrap();
-        let mut ring = open(&folder, &config(Some(&key), None)).unwrap();
+        let mut ring = open(&folder, DEFAULT_BUFFER, &config(Some(&key), None)).unwrap();
         ring.append(1, 0, b"nobody else may read this").unwrap();
         ring.sync().unwrap();
         drop(ring);
-        let path = folder.join(FILE);
+        let path = folder.join(file_name(DEFAULT_BUFFER));
         let image = std::fs::read(&path).unwrap();
         // key, what the error says
         let table = [
@@ -248,11 +291,13 @@ mod tests {
         ];
         for (wrong, text) in table {
             let wrong = wrong.map(PathBuf::as_path);
-            let error = open(&folder, &config(wrong, None)).unwrap_err().to_string();
+            let error = open(&folder, DEFAULT_BUFFER, &config(wrong, None))
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(text), "{error}");
             assert!(std::fs::read(&path).unwrap() == image, "{text}: changed");
         }
-        let ring = open(&folder, &config(Some(&other), Some(&key))).unwrap();
+        let ring = open(&folder, DEFAULT_BUFFER, &config(Some(&other), Some(&key))).unwrap();
         assert_eq!(ring.next(), Seq::new(1));
         drop(ring);
         std::fs::remove_dir_all(&folder).unwrap();

@@ -2,26 +2,37 @@
 
 use std::fmt::Write as _;
 
+use pipeline::config::DEFAULT_BUFFER;
+
 use crate::telemetry::{DestinationStatus, SourceStatus, Status};
 
 /// A page about a running agent.
 pub(crate) fn status(status: &Status) -> String {
-    let buffer = &status.buffer;
     let mut page = format!(
-        "{}  hydrant {}, up {}\n\nring {}  {} of {} in use, {:.1} % waiting{}\n",
+        "{}  hydrant {}, up {}\n\n",
         status.agent,
         status.version,
         duration(status.uptime_s * 1000),
-        buffer.id,
-        bytes(buffer.used_bytes),
-        bytes(buffer.capacity_bytes),
-        buffer.waiting_percent,
-        if buffer.blocked {
-            ", FULL: sources are made to wait"
-        } else {
-            ""
-        },
     );
+    for (name, buffer) in &status.buffers {
+        let name = match name.as_str() {
+            DEFAULT_BUFFER => String::new(),
+            name => format!("{name}  "),
+        };
+        let line = format_args!(
+            "ring {}  {name}{} of {} in use, {:.1} % waiting{}\n",
+            buffer.id,
+            bytes(buffer.used_bytes),
+            bytes(buffer.capacity_bytes),
+            buffer.waiting_percent,
+            if buffer.blocked {
+                ", FULL: sources are made to wait"
+            } else {
+                ""
+            },
+        );
+        push(&mut page, line);
+    }
     page.push_str(&table(
         "source",
         [

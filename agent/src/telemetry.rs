@@ -1,7 +1,7 @@
 //! Counters, and how they are shown: as a status for people and machines, as Prometheus text.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use pipeline::tally::SourceTally;
@@ -17,8 +17,6 @@ pub(crate) enum SourceCount {
     ReceivedBytes,
     /// Records that a transform let go.
     Filtered,
-    /// Records in the ring.
-    Stored,
     /// Records whose content could not be understood; they are kept raw.
     DecodeErrors,
     /// Records that were cut because they were too long.
@@ -34,7 +32,8 @@ pub(crate) enum SourceCount {
 /// The counters of one source.
 #[derive(Debug, Default)]
 pub(crate) struct SourceCounters {
-    counts: [AtomicU64; 9],
+    counts: [AtomicU64; 8],
+    is_restored: AtomicBool,
     error: Mutex<Option<String>>,
 }
 
@@ -54,11 +53,13 @@ impl SourceCounters {
         self.cell(kind).store(n, Ordering::Relaxed);
     }
 
-    /// Goes on where a tally stands.
+    /// Goes on where a tally stands; once, because from then on the counters are ahead of it.
     pub(crate) fn restore(&self, tally: &SourceTally) {
+        if self.is_restored.swap(true, Ordering::Relaxed) {
+            return;
+        }
         self.set(SourceCount::Received, tally.received());
         self.set(SourceCount::Filtered, tally.filtered);
-        self.set(SourceCount::Stored, tally.stored);
         self.set(SourceCount::DecodeErrors, tally.decode_errors);
         self.set(SourceCount::Cut, tally.cut);
         self.set(SourceCount::Refused, tally.refused);
@@ -92,7 +93,6 @@ impl SourceCounters {
             received,
             received_bytes,
             filtered,
-            stored,
             decode_errors,
             cut,
             refused,
@@ -103,7 +103,6 @@ impl SourceCounters {
             SourceCount::Received => received,
             SourceCount::ReceivedBytes => received_bytes,
             SourceCount::Filtered => filtered,
-            SourceCount::Stored => stored,
             SourceCount::DecodeErrors => decode_errors,
             SourceCount::Cut => cut,
             SourceCount::Refused => refused,
@@ -159,15 +158,15 @@ pub(crate) struct Status {
     pub(crate) version: String,
     /// Seconds since the start.
     pub(crate) uptime_s: u64,
-    /// The ring.
-    pub(crate) buffer: BufferStatus,
+    /// Buffers by name.
+    pub(crate) buffers: BTreeMap<String, BufferStatus>,
     /// Sources by name.
     pub(crate) sources: BTreeMap<String, SourceStatus>,
     /// Destinations by name.
     pub(crate) destinations: BTreeMap<String, DestinationStatus>,
 }
 
-/// The ring's part of [`Status`].
+/// A buffer's part of [`Status`].
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct BufferStatus {
     /// Sixteen hex digits that name the ring.
@@ -197,6 +196,8 @@ pub(crate) struct BufferStatus {
 pub(crate) struct StretchStatus {
     /// `backlog` or `replay`.
     pub(crate) kind: String,
+    /// The buffer it is in.
+    pub(crate) buffer: String,
     /// Everything of it before has a final verdict.
     pub(crate) committed: u64,
     /// The first entry behind it.
@@ -208,13 +209,15 @@ pub(crate) struct StretchStatus {
 /// A source's part of [`Status`].
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct SourceStatus {
+    /// The buffer that its records are stored in.
+    pub(crate) buffer: String,
     /// Records taken in.
     pub(crate) received: u64,
     /// Their payloads' bytes since the start.
     pub(crate) received_bytes: u64,
     /// Records that a transform let go.
     pub(crate) filtered: u64,
-    /// Records in the ring.
+    /// Records stored, ever, in whichever buffer.
     pub(crate) stored: u64,
     /// Records kept raw because they could not be understood.
     pub(crate) decode_errors: u64,
@@ -231,13 +234,14 @@ pub(crate) struct SourceStatus {
 }
 
 impl SourceStatus {
-    /// What `counters` say.
-    pub(crate) fn of(counters: &SourceCounters) -> Self {
+    /// What `counters` say, and what rings do.
+    pub(crate) fn of(counters: &SourceCounters, buffer: String, stored: u64) -> Self {
         Self {
+            buffer,
             received: counters.get(SourceCount::Received),
             received_bytes: counters.get(SourceCount::ReceivedBytes),
             filtered: counters.get(SourceCount::Filtered),
-            stored: counters.get(SourceCount::Stored),
+            stored,
             decode_errors: counters.get(SourceCount::DecodeErrors),
             cut: counters.get(SourceCount::Cut),
             refused: counters.get(SourceCount::Refused),
@@ -248,11 +252,11 @@ impl SourceStatus {
     }
 }
 
-/// A destination's part of [`Status`].
+/// A destination's part of [`Status`]: sums over the buffers it takes from.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct DestinationStatus {
-    /// Everything before has a final verdict.
-    pub(crate) committed: u64,
+    /// How it stands in each of these buffers.
+    pub(crate) lanes: BTreeMap<String, LaneStatus>,
     /// Records it has still to take.
     pub(crate) waiting: u64,
     /// Records it accepted.
@@ -285,4 +289,13 @@ pub(crate) struct DestinationStatus {
     pub(crate) dead_letters_removed: u64,
     /// What went wrong last.
     pub(crate) error: Option<String>,
+}
+
+/// How a destination stands in one buffer.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct LaneStatus {
+    /// Everything before this seq has a final verdict.
+    pub(crate) committed: u64,
+    /// Records it has still to take.
+    pub(crate) waiting: u64,
 }

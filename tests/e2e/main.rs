@@ -23,6 +23,8 @@ mod file;
 #[cfg(test)]
 mod firehose;
 #[cfg(test)]
+mod lanes;
+#[cfg(test)]
 mod mqtt;
 #[cfg(test)]
 mod mqtt_listener;

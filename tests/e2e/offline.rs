@@ -162,7 +162,7 @@ fn a_full_ring_that_blocks_makes_the_device_wait() {
     }
     append(&folder.join("input.log"), text);
     wait_until("a ring that takes no more", || {
-        (agent.status()["buffer"]["blocked"] == true).then_some(())
+        (agent.status()["buffers"]["default"]["blocked"] == true).then_some(())
     });
     let stored = agent.count("sources", "app", "stored");
     assert!(stored < 40_000, "the ring was large enough");

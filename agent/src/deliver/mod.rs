@@ -1,4 +1,5 @@
-//! The driver of one destination: reads, encodes, sends and commits what `pipeline::delivery` says.
+//! The driver of one destination for one of its buffers: reads, encodes, sends and commits what
+//! `pipeline::delivery` says.
 //!
 //! Decisions are all there; here are the deeds. A driver that cannot be set up (certificates,
 //! credentials) is set up again until it can.
@@ -16,7 +17,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use pipeline::config::DestinationConfig;
+use pipeline::config::{Config, DestinationConfig};
 use pipeline::tally::StretchKind;
 use pipeline::time::WallClock;
 use pipeline::transform::Transforms;
@@ -25,11 +26,11 @@ use tokio::time::sleep;
 
 use crate::clock::Clock;
 use crate::intake::Shutdown;
-use crate::store::{self, DestinationIndex, StoreEnded, StoreHandle};
+use crate::store::{self, DestinationIndex, StoreEnded, StoreHandle, Stores};
 use crate::telemetry::{DestinationCounters, DestinationStatus};
 
 use driver::Driver;
-pub(crate) use turns::SharedTurns;
+use turns::SharedTurns;
 
 /// What cannot be set up (certificates, folders) is tried again after so long.
 const SETUP_PAUSE: Duration = Duration::from_secs(5);
@@ -43,7 +44,7 @@ pub(crate) struct DestinationGauges {
 }
 
 impl DestinationGauges {
-    /// Adds what the driver knows to a status.
+    /// Adds what the drivers know to a status.
     pub(crate) fn fill(&self, status: &mut DestinationStatus, now: WallClock) {
         let counters = &self.counters;
         let oldest = self.oldest.lock().unwrap_or_else(PoisonError::into_inner);
@@ -82,16 +83,18 @@ pub(crate) struct DestinationParts {
     pub(crate) transforms: Arc<Transforms>,
     /// Its number in the store.
     pub(crate) index: DestinationIndex,
-    /// Place of the buffer among those of the destination.
-    pub(crate) lane: usize,
     /// Whose turn it is.
     pub(crate) turns: Rc<SharedTurns>,
     /// What it shows of itself.
     pub(crate) gauges: Arc<DestinationGauges>,
     /// The process's clock.
     pub(crate) clock: Clock,
-    /// The way to the store.
+    /// The way to the store of its buffer.
     pub(crate) store: StoreHandle,
+    /// Its place among the drivers of this destination; 0 goes before all others.
+    pub(crate) lane: usize,
+    /// Ids of the rings that these drivers take from, for the folders that they share.
+    pub(crate) rings: Arc<[u64]>,
 }
 
 /// Why a driver stops.
@@ -113,6 +116,45 @@ impl From<StoreEnded> for Stop {
     fn from(_: StoreEnded) -> Self {
         Self::StoreEnded
     }
+}
+
+/// What the drivers of a destination are made of, a part for each of its buffers in their order.
+pub(crate) async fn lanes(
+    name: &str,
+    config: &Config,
+    clock: Clock,
+    stores: &Stores,
+) -> Result<Vec<DestinationParts>, StoreEnded> {
+    let Some(wanted) = config.destinations.get(name) else {
+        return Ok(Vec::new());
+    };
+    let of_buffers: Vec<&StoreHandle> = wanted
+        .buffers
+        .iter()
+        .map(|buffer| stores.get(buffer))
+        .collect::<Result<_, _>>()?;
+    let rings: Arc<[u64]> = of_buffers.iter().map(|store| store.ring_id()).collect();
+    let transforms = Arc::new(crate::source::compiled(&wanted.transforms));
+    let turns = Rc::new(SharedTurns::new(wanted.drain.backlog_share_percent));
+    let gauges = Arc::new(DestinationGauges::default());
+    let mut lanes = Vec::new();
+    for (lane, store) in of_buffers.into_iter().enumerate() {
+        let (name, from) = (name.to_owned(), wanted.from.clone());
+        lanes.push(DestinationParts {
+            index: store.open_destination(name.clone(), from).await?,
+            name,
+            agent: config.agent.id.clone(),
+            config: wanted.clone(),
+            transforms: Arc::clone(&transforms),
+            turns: Rc::clone(&turns),
+            gauges: Arc::clone(&gauges),
+            clock,
+            store: store.clone(),
+            lane,
+            rings: Arc::clone(&rings),
+        });
+    }
+    Ok(lanes)
 }
 
 /// Delivers until it is told to end.

@@ -21,7 +21,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::cli::DemoArgs;
 use crate::clock::Clock;
-use crate::reactor::{Overview, Reactor, ReactorParts, told_to_end};
+use crate::overview::Overview;
+use crate::reactor::{Reactor, ReactorParts, told_to_end};
 use crate::{app, check, fail, print};
 
 use receiver::{Received, Receiver};
@@ -128,12 +129,12 @@ fn try_run(arguments: &DemoArgs) -> io::Result<ExitCode> {
     let local = LocalSet::new();
     let receiver = local.block_on(&runtime, Receiver::start(&place.ca_file()))?;
     let config = config(&place, receiver.port())?;
-    let (store, thread) = app::open_store(&config).map_err(io::Error::other)?;
+    let stores = app::open_stores(&config).map_err(io::Error::other)?;
     let parts = ReactorParts {
         config,
         config_path: None,
         clock,
-        store: store.clone(),
+        stores: stores.handles(),
     };
     let outcome = local.block_on(&runtime, async {
         let reactor = Reactor::start(parts).await.map_err(io::Error::other)?;
@@ -168,11 +169,7 @@ fn try_run(arguments: &DemoArgs) -> io::Result<ExitCode> {
         reactor.run(ended).await.map_err(io::Error::other)
     });
     runtime.shutdown_background();
-    Ok(app::end_store(
-        &store,
-        thread,
-        outcome.err().map(|error| error.to_string()),
-    ))
+    Ok(stores.end(outcome.err().map(|error| error.to_string())))
 }
 
 /// Waits until nothing waits any more.

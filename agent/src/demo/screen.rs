@@ -4,13 +4,14 @@ use std::fmt::Write as _;
 use std::rc::Rc;
 use std::time::Duration;
 
+use pipeline::config::DEFAULT_BUFFER;
 use tokio::time::interval;
 
 use super::{Place, SharedReceived};
+use crate::overview::Overview;
 use crate::print;
-use crate::reactor::Overview;
 use crate::show::{bytes, duration, number};
-use crate::telemetry::Status;
+use crate::telemetry::{BufferStatus, Status};
 
 /// The screen is drawn so often.
 const FRAME: Duration = Duration::from_millis(500);
@@ -113,6 +114,7 @@ impl Totals {
 }
 
 fn counts(status: &Status, received: &SharedReceived) -> String {
+    let no_buffer = BufferStatus::default();
     let totals = Totals::of(status);
     let by_source: Vec<String> = status
         .sources
@@ -122,7 +124,7 @@ fn counts(status: &Status, received: &SharedReceived) -> String {
     let oldest = totals.oldest_waiting_ms.map_or_else(String::new, |oldest| {
         format!("oldest since {}", duration(oldest))
     });
-    let buffer = &status.buffer;
+    let buffer = status.buffers.get(DEFAULT_BUFFER).unwrap_or(&no_buffer);
     let rows = [
         ("received", number(totals.received), by_source.join(", ")),
         (

@@ -16,8 +16,8 @@ use serde::Serialize;
 use super::ToolError;
 use super::locate::{self, Located};
 use crate::cli::RingInfoArgs;
+use crate::overview::stretch_status;
 use crate::print;
-use crate::reactor::stretch_status;
 use crate::read_only_file::ReadOnlyFile;
 use crate::telemetry::StretchStatus;
 
@@ -229,7 +229,10 @@ fn destinations(ring: &Reading, books: &Books) -> BTreeMap<String, DestinationIn
             evicted: tally.evicted().values().sum(),
             truncated: tally.truncated(),
             replayed: tally.replayed(),
-            stretches: tally.stretches().filter_map(stretch_status).collect(),
+            stretches: tally
+                .stretches()
+                .filter_map(|(_, stretch)| stretch_status("", stretch))
+                .collect(),
         };
         (name, info)
     });

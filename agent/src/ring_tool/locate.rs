@@ -4,15 +4,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use diskring::{Beside, OpenError, Options, Sealing};
-use pipeline::config::{BufferConfig, EncryptionConfig, KeySource};
+use pipeline::config::{BufferConfig, DEFAULT_BUFFER, EncryptionConfig, KeySource};
 
 use super::ToolError;
 use crate::cli::RingPlace;
 use crate::read_only_file::ReadOnlyFile;
 use crate::{config_files, ring_file};
-
-/// The buffer that a configuration always has.
-const BUFFER: &str = "default";
 
 /// Smaller files are not even looked at for a superblock.
 const SUPERBLOCKS_BYTES_MIN: u64 = 4 * 4096;
@@ -30,7 +27,7 @@ pub(super) fn open(place: &RingPlace) -> Result<Located, ToolError> {
     let (path, encryption) = if let Some(file) = &place.file {
         (file.clone(), None)
     } else {
-        let (path, buffer) = of_buffer(&place.config, BUFFER)?;
+        let (path, buffer) = of_buffer(&place.config, &place.buffer)?;
         (path, buffer.encryption)
     };
     let storage = ReadOnlyFile::open(&path).map_err(|error| cannot_open(&path, &error))?;
@@ -56,18 +53,14 @@ pub(super) fn open(place: &RingPlace) -> Result<Located, ToolError> {
 
 /// The file and the settings of the buffer of this name.
 fn of_buffer(config: &Path, name: &str) -> Result<(PathBuf, BufferConfig), ToolError> {
-    let (agent, buffer) = config_files::load_ring(config).map_err(|problems| {
+    let (agent, buffer) = config_files::load_ring(config, name).map_err(|problems| {
         let found: Vec<String> = problems.iter().map(ToString::to_string).collect();
         ToolError::usage(format!(
             "{}; name the file of a ring, or the configuration of its agent with --config",
             found.join("; ")
         ))
     })?;
-    let file = match name {
-        BUFFER => ring_file::FILE.to_owned(),
-        name => format!("buffer.{name}.ring"),
-    };
-    Ok((agent.state_dir.join(file), buffer))
+    Ok((agent.state_dir.join(ring_file::file_name(name)), buffer))
 }
 
 /// The keys on the command line: the present one, then older ones.
@@ -86,7 +79,7 @@ fn encryption_of(
     path: &Path,
 ) -> Result<EncryptionConfig, ToolError> {
     known
-        .or_else(|| of_buffer(&place.config, BUFFER).ok()?.1.encryption)
+        .or_else(|| of_buffer(&place.config, &place.buffer).ok()?.1.encryption)
         .ok_or_else(|| {
             ToolError::storage(format!(
                 "{} is encrypted, and {} names no key; give the file of its key with --key-file",
@@ -111,7 +104,7 @@ fn sealing(encryption: &EncryptionConfig) -> Result<Sealing, ToolError> {
 }
 
 fn cannot_open(path: &Path, error: &io::Error) -> ToolError {
-    let (path, file) = (path.display(), ring_file::FILE);
+    let (path, file) = (path.display(), ring_file::file_name(DEFAULT_BUFFER));
     let known = [
         (
             io::ErrorKind::NotFound,
@@ -140,7 +133,7 @@ fn no_ring(path: &Path, error: OpenError, place: &RingPlace) -> ToolError {
         OpenError::Damaged { what } => format!(
             "{path} is no ring, or damaged beyond recovery: {what}; name the file of a ring \
              ({}), or another copy of it",
-            ring_file::FILE
+            ring_file::file_name(DEFAULT_BUFFER)
         ),
         OpenError::Geometry { capacity, .. } if capacity < SUPERBLOCKS_BYTES_MIN => {
             format!("{path} is no ring, or what is left of one: it has only {capacity} bytes")

@@ -5,6 +5,7 @@
 //! what is owed to sources goes back after each sync. A failed write or sync ends the thread: the
 //! ring must be recovered anew.
 
+mod stores;
 mod thread;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use diskring::{Frame, Seq, StorageError};
 use pipeline::config::WhenFull;
+use pipeline::moves::Kept;
 use pipeline::replay::{ReplayRange, ReplayWish};
 use pipeline::tally::{BatchOutcome, DestinationTally, Stretch, StretchId, StretchKind};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -20,6 +22,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::intake::{Checkpoint, SourceTag, StoreQueue};
 use crate::telemetry::{BufferStatus, SourceCounters};
 
+pub(crate) use stores::Stores;
 pub(crate) use thread::spawn;
 
 /// How many requests of destinations and the reactor may wait.
@@ -29,8 +32,10 @@ const WAITING_REQUESTS_MAX: usize = 64;
 const READ_BYTES_MAX: usize = 256 * 1024;
 
 /// How the store works.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct StoreOptions {
+    /// The name of its buffer, for what it tells.
+    pub(crate) buffer: String,
     /// What happens when no space is left.
     pub(crate) when_full: WhenFull,
     /// The longest a record waits for its sync.
@@ -50,8 +55,42 @@ pub(crate) type DestinationIndex = usize;
 pub(crate) struct SourceOpening {
     /// Its number in the ring.
     pub(crate) tag: SourceTag,
-    /// Its checkpoints.
-    pub(crate) checkpoints: Vec<Checkpoint>,
+    /// What the ring has of it.
+    pub(crate) kept: Kept,
+}
+
+/// What the store is asked about sources.
+#[derive(Debug)]
+pub(crate) enum SourceRequest {
+    /// A source begins.
+    Open {
+        /// Its name.
+        name: String,
+        /// Where what is turned away is counted.
+        counters: Arc<SourceCounters>,
+        /// The answer; `Err` says in words why not, and may pass.
+        reply: oneshot::Sender<Result<SourceOpening, String>>,
+    },
+    /// What is here of a source that begins in another buffer?
+    Ask {
+        /// Its name.
+        name: String,
+        /// The answer.
+        reply: oneshot::Sender<Kept>,
+    },
+    /// A source that has begun takes its checkpoints along from another buffer.
+    TakeOver {
+        /// Its number.
+        tag: SourceTag,
+        /// All that it has.
+        checkpoints: Vec<Checkpoint>,
+        /// Whether they are durable now; `Err` says in words why they are not here, and may pass.
+        reply: oneshot::Sender<Result<bool, String>>,
+    },
+    /// A source has its checkpoints durably in another buffer.
+    Leave(String),
+    /// Forgets what is kept of sources that are not among these.
+    ForgetExcept(BTreeSet<String>),
 }
 
 /// A stretch of the log of one destination.
@@ -80,15 +119,8 @@ pub(crate) struct Chunk {
 /// What the store is asked.
 #[derive(Debug)]
 pub(crate) enum Request {
-    /// A source begins.
-    OpenSource {
-        /// Its name.
-        name: String,
-        /// Where its counts of earlier runs go.
-        counters: Arc<SourceCounters>,
-        /// The answer; `Err` says in words why not, and may pass.
-        reply: oneshot::Sender<Result<SourceOpening, String>>,
-    },
+    /// About a source.
+    Source(SourceRequest),
     /// A destination begins.
     OpenDestination {
         /// Its name.
@@ -122,8 +154,8 @@ pub(crate) enum Request {
         wish: ReplayWish,
         /// What tells this replay from every other one.
         mark: u64,
-        /// The answer; `Err` says in words why not.
-        reply: oneshot::Sender<Result<Replayed, String>>,
+        /// The answer; `Err` says in words why not; `None` when it is not known here.
+        reply: oneshot::Sender<Option<Result<Replayed, String>>>,
     },
     /// Replays of a destination are not wanted any more.
     StopReplays {
@@ -136,8 +168,6 @@ pub(crate) enum Request {
     CloseDestination(DestinationIndex),
     /// Forgets the places of destinations that are not open.
     ForgetClosedDestinations,
-    /// Forgets what is kept of sources that are not among these.
-    ForgetSourcesExcept(BTreeSet<String>),
     /// A destination wants entries from `from` on.
     Read {
         /// For which of its stretches.
@@ -186,7 +216,9 @@ pub(crate) struct Replayed {
 pub(crate) struct StoreStatus {
     /// The ring.
     pub(crate) buffer: BufferStatus,
-    /// Open destinations by name.
+    /// Records of each source that this ring has stored, ever.
+    pub(crate) stored: BTreeMap<Arc<str>, u64>,
+    /// Destinations that are known here, by name.
     pub(crate) destinations: BTreeMap<String, DestinationTally>,
 }
 
@@ -282,10 +314,34 @@ impl StoreHandle {
         name: String,
         counters: Arc<SourceCounters>,
     ) -> Result<Result<SourceOpening, String>, StoreEnded> {
-        self.ask(|reply| Request::OpenSource {
-            name,
-            counters,
-            reply,
+        self.ask(|reply| {
+            Request::Source(SourceRequest::Open {
+                name,
+                counters,
+                reply,
+            })
+        })
+        .await
+    }
+
+    /// What is here of a source that begins in another buffer.
+    pub(crate) async fn ask_source(&self, name: String) -> Result<Kept, StoreEnded> {
+        self.ask(|reply| Request::Source(SourceRequest::Ask { name, reply }))
+            .await
+    }
+
+    /// Puts a source's checkpoints of another buffer in the place of those it has here.
+    pub(crate) async fn take_over(
+        &self,
+        tag: SourceTag,
+        checkpoints: Vec<Checkpoint>,
+    ) -> Result<Result<bool, String>, StoreEnded> {
+        self.ask(|reply| {
+            Request::Source(SourceRequest::TakeOver {
+                tag,
+                checkpoints,
+                reply,
+            })
         })
         .await
     }
@@ -315,13 +371,14 @@ impl StoreHandle {
         self.ask(|reply| Request::Split { index, reply }).await
     }
 
-    /// Delivers records once more; `Err` says in words why not.
+    /// Delivers records once more; `Err` says in words why not; `None` when the destination is not
+    /// known here.
     pub(crate) async fn replay(
         &self,
         destination: String,
         wish: ReplayWish,
         mark: u64,
-    ) -> Result<Result<Replayed, String>, StoreEnded> {
+    ) -> Result<Option<Result<Replayed, String>>, StoreEnded> {
         self.ask(|reply| Request::Replay {
             destination,
             wish,
@@ -364,11 +421,6 @@ impl StoreHandle {
         self.tell(Request::Commit { key, end, outcome }).await
     }
 
-    /// How things stand.
-    pub(crate) async fn status(&self) -> Result<StoreStatus, StoreEnded> {
-        self.ask(Request::Status).await
-    }
-
     /// Sends what needs no answer.
     pub(crate) async fn tell(&self, request: Request) -> Result<(), StoreEnded> {
         self.requests.send(request).await.map_err(|_| StoreEnded)
@@ -384,8 +436,17 @@ impl StoreHandle {
         &self,
         request: impl FnOnce(oneshot::Sender<T>) -> Request,
     ) -> Result<T, StoreEnded> {
+        let answer = self.begin_ask(request).await?;
+        answer.await.map_err(|_| StoreEnded)
+    }
+
+    /// Asks; the answer comes while others are asked.
+    async fn begin_ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<T>) -> Request,
+    ) -> Result<oneshot::Receiver<T>, StoreEnded> {
         let (reply, answer) = oneshot::channel();
         self.tell(request(reply)).await?;
-        answer.await.map_err(|_| StoreEnded)
+        Ok(answer)
     }
 }

@@ -1,24 +1,24 @@
 //! The loop of the store thread.
 
+mod sources;
 mod status;
 mod stretches;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::future::pending;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use diskring::{AppendError, Cursor, Durable, PutError, Ring, Seq, Storage};
-use pipeline::books::{Books, OpenSourceError};
+use pipeline::books::Books;
 use pipeline::config::WhenFull;
 use pipeline::receipt::Unsettled;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    Request, SourceNames, SourceOpening, StoreError, StoreHandle, StoreOptions, StretchKey,
-    WAITING_REQUESTS_MAX,
+    Request, SourceNames, StoreError, StoreHandle, StoreOptions, StretchKey, WAITING_REQUESTS_MAX,
 };
 use crate::intake::{IntakeBatch, Settled, SourceTag, Stalled, Step, store_queue};
 use crate::telemetry::{SourceCount, SourceCounters};
@@ -54,6 +54,7 @@ pub(crate) fn spawn<S: Storage + Send + 'static>(
     let thread = Builder::new()
         .name("store".to_owned())
         .spawn(move || {
+            let _buffer = tracing::error_span!("buffer", name = options.buffer).entered();
             let books = Books::open(&ring)?;
             names_sender.send_replace(Arc::new(books.source_names()));
             let store = Store {
@@ -298,7 +299,7 @@ impl<S: Storage> Store<S> {
         {
             tracing::warn!(
                 "the ring is full: the oldest records make room before they are delivered, and \
-                 are counted as evicted; make buffer.size larger, or set when_full = \"block\""
+                 are counted as evicted; make its size larger, or set when_full = \"block\""
             );
             self.eviction_told = Some(now);
         }
@@ -314,14 +315,7 @@ impl<S: Storage> Store<S> {
 
     fn handle_request(&mut self, request: Request) -> Result<Flow, StoreError> {
         match request {
-            Request::OpenSource {
-                name,
-                counters,
-                reply,
-            } => {
-                let opened = self.open_source(&name, &counters)?;
-                drop(reply.send(opened));
-            }
+            Request::Source(request) => self.handle_source_request(request)?,
             Request::OpenDestination { name, from, reply } => {
                 let index = self.books.open_destination(&mut self.ring, &name, from)?;
                 reply.send(index).ok();
@@ -341,7 +335,6 @@ impl<S: Storage> Store<S> {
                 let put = self.books.forget_closed_destinations(&mut self.ring);
                 report_put(&mut self.put_failed, put, "position");
             }
-            Request::ForgetSourcesExcept(named) => self.forget_sources_except(&named)?,
             Request::OpenStretch { index, kind, reply } => {
                 reply.send(self.open_stretch(index, kind)?).ok();
             }
@@ -374,49 +367,6 @@ impl<S: Storage> Store<S> {
             self.handle_batch(batch, appended)?;
         }
         Ok(Flow::Continue)
-    }
-
-    /// Begins a source, behind everything that an earlier task of that name has handed over.
-    fn open_source(
-        &mut self,
-        name: &str,
-        counters: &Arc<SourceCounters>,
-    ) -> Result<Result<SourceOpening, String>, StoreError> {
-        while self.take_in()? {}
-        let mut opened = self.books.open_source(&mut self.ring, name);
-        if matches!(opened, Err(OpenSourceError::Put(PutError::Full))) && self.make_room()? {
-            opened = self.books.open_source(&mut self.ring, name);
-        }
-        Ok(match opened {
-            Ok(opened) => {
-                self.source_names
-                    .send_replace(Arc::new(self.books.source_names()));
-                let known = self.counters.insert(opened.tag, Arc::clone(counters));
-                if !known.is_some_and(|known| Arc::ptr_eq(&known, counters)) {
-                    counters.restore(&opened.tally);
-                }
-                Ok(SourceOpening {
-                    tag: opened.tag,
-                    checkpoints: opened.checkpoints,
-                })
-            }
-            Err(error) => Err(format!(
-                "the ring has no place for this source yet: {error}"
-            )),
-        })
-    }
-
-    /// Forgets sources that are gone, behind everything that they have handed over.
-    fn forget_sources_except(&mut self, named: &BTreeSet<String>) -> Result<(), StoreError> {
-        while self.take_in()? {}
-        if self.blocked.is_none() {
-            let forgotten = self.books.forget_sources_except(&mut self.ring, named);
-            report_put(&mut self.put_failed, forgotten, "checkpoint");
-            let names = self.books.source_names();
-            self.counters.retain(|tag, _| names.contains_key(tag));
-            self.source_names.send_replace(Arc::new(names));
-        }
-        Ok(())
     }
 
     fn sync(&mut self) -> Result<(), StoreError> {
@@ -473,7 +423,7 @@ fn report_put(failed: &mut bool, put: Result<(), PutError>, what: &str) {
         Err(error) if !std::mem::replace(failed, true) => {
             tracing::error!(
                 "a {what} could not be kept in the ring: {error}; after a crash records may be \
-                 delivered or read twice; follow fewer files or make buffer.size larger"
+                 delivered or read twice; follow fewer files or make its size larger"
             );
         }
         Err(_) => {}

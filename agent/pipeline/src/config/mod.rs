@@ -88,11 +88,12 @@ pub fn load(
     }
 }
 
-/// What `[agent]` and `[buffer]` mean, whatever the rest says: who looks at a ring need not know the
+/// What `[agent]` and a buffer's table mean, whatever the rest says: who looks at a ring need not know the
 /// secrets of the service. Where that cannot be told, the problems that are in the way.
 pub fn load_ring(
     files: &[SourceText],
     environment: &Environment<'_>,
+    buffer: &str,
 ) -> Result<(AgentConfig, BufferConfig), Vec<Problem>> {
     let mut problems = Problems::default();
     let ring = tree::parse(files, environment, &mut problems).and_then(|root| {
@@ -101,8 +102,21 @@ pub fn load_ring(
             problems: &mut problems,
         };
         let agent = checker.top_section(&keys::AGENT, "agent", &root);
-        let buffer = checker.top_section(&keys::BUFFER, "buffer", &root);
-        extract::ring(&agent, &buffer)
+        if buffer == DEFAULT_BUFFER {
+            let settings = checker.top_section(&keys::BUFFER, "buffer", &root);
+            return extract::ring(&agent, &settings);
+        }
+        let mut named = checker.buffers(&keys::BUFFER, &root);
+        let Some(settings) = named.remove(buffer) else {
+            let message = format!("there is no buffer {}", tree::quoted(buffer));
+            let known = named.keys().map(String::as_str).chain([DEFAULT_BUFFER]);
+            let suggestion = check::instead(buffer, known);
+            checker
+                .problems
+                .error(Place::default(), "buffers", message, Some(suggestion));
+            return None;
+        };
+        extract::ring(&agent, &settings)
     });
     ring.ok_or_else(|| {
         let names: Vec<String> = files.iter().map(|file| file.name.clone()).collect();

@@ -253,7 +253,7 @@ fn what_was_expanded_is_never_shown() {
 fn the_ring_is_found_whatever_the_rest_says() {
     let ring = |text: &str| {
         let files = [SourceText::new("h.toml", text)];
-        let found = load_ring(&files, &Environment::new(&resolve));
+        let found = load_ring(&files, &Environment::new(&resolve), DEFAULT_BUFFER);
         found.map_err(|problems| problems.iter().map(Problem::to_string).collect::<Vec<_>>())
     };
     let text = "[agent]\nstate_dir = \"/data/${HOSTNAME}\"\n[buffer]\nsise = 1\n\

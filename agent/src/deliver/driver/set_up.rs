@@ -50,7 +50,7 @@ impl<'a> Driver<'a> {
             .map(|tls| Transport::new(tls, parts.clock))
             .transpose()
             .map_err(|error| Stop::Setup(error.to_string()))?;
-        let folder = folder(&config.kind, &destination);
+        let folder = folder(&config.kind, &destination, &parts.rings);
         let committed = stretch.committed();
         let delivery = Delivery::new(&config.retry, remainder, committed)
             .map_err(|error| Stop::Setup(error.to_string()))?;
@@ -72,7 +72,7 @@ impl<'a> Driver<'a> {
             keys: Keys::new(&config.kind),
             dead_letters: BoundedFolder::new(
                 &config.dead_letter.path,
-                dead_letter::folder(&parts.name, ring),
+                dead_letter::folder(&parts.name, ring).beside(&parts.rings),
                 config.dead_letter.bytes_max.as_u64(),
             ),
             destination,
@@ -92,7 +92,11 @@ impl<'a> Driver<'a> {
 }
 
 /// Where files go, if they do.
-fn folder(kind: &DestinationKind, destination: &Destination) -> Option<BoundedFolder> {
+fn folder(
+    kind: &DestinationKind,
+    destination: &Destination,
+    rings: &[u64],
+) -> Option<BoundedFolder> {
     let (DestinationKind::Directory(directory), Destination::Directory(codec)) =
         (kind, destination)
     else {
@@ -101,7 +105,7 @@ fn folder(kind: &DestinationKind, destination: &Destination) -> Option<BoundedFo
     let bytes_max = directory.bytes_max.as_u64();
     Some(BoundedFolder::new(
         &directory.path,
-        codec.folder().clone(),
+        codec.folder().clone().beside(rings),
         bytes_max,
     ))
 }

@@ -1,18 +1,21 @@
 //! How the ring and its destinations stand.
 
+use std::sync::Arc;
+
 use diskring::Storage;
 
 use super::Store;
 use crate::store::StoreStatus;
-use crate::telemetry::{BufferStatus, SourceCount};
+use crate::telemetry::BufferStatus;
 
 impl<S: Storage> Store<S> {
     /// How things stand at this moment.
-    pub(super) fn status(&mut self) -> StoreStatus {
-        for (tag, counters) in &self.counters {
+    pub(super) fn status(&self) -> StoreStatus {
+        let names = Arc::clone(&self.source_names.borrow());
+        let stored = names.iter().map(|(tag, name)| {
             let tally = self.books.source_tally(&self.ring, *tag);
-            counters.set(SourceCount::Stored, tally.unwrap_or_default().stored);
-        }
+            (Arc::clone(name), tally.unwrap_or_default().stored)
+        });
         let stats = self.ring.stats();
         let behind = self.books.committed_min();
         let kept = self.ring.next().since(self.ring.first()).max(1);
@@ -32,6 +35,7 @@ impl<S: Storage> Store<S> {
                 syncs: stats.syncs,
                 blocked: self.blocked.is_some(),
             },
+            stored: stored.collect(),
             destinations: self.books.tallies(&self.ring),
         }
     }

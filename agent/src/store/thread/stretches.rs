@@ -32,19 +32,20 @@ impl<S: Storage> Store<S> {
         Ok(Some(at))
     }
 
-    /// Begins to deliver records once more; `Err` says in words why not.
+    /// Begins to deliver records once more; `Err` says in words why not; `None` when the
+    /// destination is not open.
     pub(super) fn replay(
         &mut self,
         destination: &str,
         wish: &ReplayWish,
         mark: u64,
-    ) -> Result<Result<Replayed, String>, StoreError> {
+    ) -> Result<Option<Result<Replayed, String>>, StoreError> {
         let tally = self
             .books
             .index_of(destination)
             .and_then(|index| Some((index, self.books.tally(&self.ring, index)?)));
         let Some((index, tally)) = tally else {
-            return Ok(Err(format!("there is no destination \"{destination}\"")));
+            return Ok(None);
         };
         let delivered = tally.committed().min(self.ring.durable());
         let range = wish.find(&self.ring, delivered)?;
@@ -58,11 +59,11 @@ impl<S: Storage> Store<S> {
                 ),
                 _ => "the ring holds nothing that was delivered".to_owned(),
             };
-            return Ok(Err(format!("nothing to replay: {left}")));
+            return Ok(Some(Err(format!("nothing to replay: {left}"))));
         }
         let bounds = (Seq::new(range.first), Seq::new(range.end));
         let records = self.books.replay(&mut self.ring, index, bounds, mark)?;
-        Ok(match records {
+        Ok(Some(match records {
             Some(records) => {
                 self.stretches_changed();
                 Ok(Replayed { range, records })
@@ -72,7 +73,7 @@ impl<S: Storage> Store<S> {
                  try again later"
                     .to_owned(),
             ),
-        })
+        }))
     }
 
     /// Forgets the replays of a destination; `None` when it is not known.
