@@ -26,3 +26,4 @@ mod ring_rot;
 mod ring_sealed;
 mod ring_space;
 mod ring_untrue;
+mod ring_wear;

@@ -16,7 +16,7 @@ use crate::bytes::to_usize;
 use crate::layout::{FRAME_HEADER_LEN, HEADER_OFFSET, HEADER_ROOM, PAGE, SLOT_ROOM};
 use crate::mutant::Mutant;
 use crate::seal::{Keys, SEAL_BYTES, Sealing};
-use crate::state::COUNTS_BYTES_MAX;
+use crate::state::{COUNTS_BYTES_MAX, WEAR_BYTES};
 
 /// The smallest ring that is worth having; a smaller one must name its segment size.
 pub const RING_BYTES_MIN: u64 = 1 << 20;
@@ -39,8 +39,9 @@ const SEGMENT_PAGES_MAX: u64 = 1 << 16;
 const STATE_BYTES_MAX: u32 = 1 << 16;
 /// Room kept at the end of a segment so that new states find a place beside the old ones.
 const SLACK: usize = 1400;
-/// A state frame's header with the log start in it, and the page end lost to a slot's header.
-const CLOSING: usize = 64 + SEAL_BYTES + to_usize_const(SLOT_ROOM);
+/// A state frame's header with the log start and the wear in it, and the page end lost to a slot's
+/// header.
+const CLOSING: usize = 64 + WEAR_BYTES + SEAL_BYTES + to_usize_const(SLOT_ROOM);
 
 /// The identity of a ring, chosen at random by its creator, so that no other ring's frames pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

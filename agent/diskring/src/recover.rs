@@ -147,6 +147,7 @@ impl<S: Storage> Unrecovered<S> {
             survey = Survey::new(&self.storage, &format)?;
         }
         let replayed = survey.replay(&found)?;
+        let worn = replayed.worn(&found, repairs.len());
         let log_start = replayed.states.log_start();
         let segments = survey.chain(&found, log_start);
         let unreadable = segments.iter().filter(|segment| !segment.is_readable);
@@ -159,6 +160,7 @@ impl<S: Storage> Unrecovered<S> {
             slot: found.end.slot,
             generation,
             version: found.version,
+            worn,
         };
         let mut writer = Writer::resume(format.clone(), Encoder::new(options.compression), resume);
         writer.commit(&mut self.storage, false)?;

@@ -18,13 +18,24 @@ pub const VALUE_BYTES_MAX: usize = 1024;
 /// Tags that are counted apart; any further ones are counted under [`OTHER_TAGS`].
 const TAGS_MAX: usize = 128;
 pub(crate) const OTHER_TAGS: u16 = u16::MAX;
-/// What the counts and the log start add to a snapshot at most.
+/// What the counts, the log start and the wear add to a snapshot at most.
 pub(crate) const COUNTS_BYTES_MAX: usize = 2048;
+/// What the log start, and the wear, take wherever they are written.
+const LOG_START_BYTES: usize = 17;
+pub(crate) const WEAR_BYTES: usize = 17;
 
 const REMOVE: u8 = 0;
 const PUT: u8 = 1;
 const LOG_START: u8 = 2;
 const COUNT: u8 = 3;
+const WEAR: u8 = 4;
+
+/// What a ring has cost its disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wear {
+    pub(crate) written_bytes: u64,
+    pub(crate) syncs: u64,
+}
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct States {
@@ -40,6 +51,8 @@ pub(crate) struct States {
     log_start: LogStart,
     log_start_dirty: bool,
     counts: BTreeMap<u16, u64>,
+    /// As of the frame that is written next, or was replayed last; it is never a reason to write.
+    wear: Wear,
 }
 
 impl States {
@@ -104,13 +117,21 @@ impl States {
         self.log_start_dirty || !self.dirty.is_empty()
     }
 
-    /// What [`States::take_dirty`] would write, the log start included.
+    /// What [`States::take_dirty`] would write, the log start and the wear included.
     pub(crate) fn dirty_len(&self) -> usize {
         let each = self.dirty.iter().map(|key| match self.map.get(key) {
             Some(value) => put_len(key, value),
             None => remove_len(key),
         });
-        each.sum::<usize>() + 17
+        each.sum::<usize>() + LOG_START_BYTES + WEAR_BYTES
+    }
+
+    pub(crate) const fn wear(&self) -> Wear {
+        self.wear
+    }
+
+    pub(crate) const fn set_wear(&mut self, wear: Wear) {
+        self.wear = wear;
     }
 
     pub(crate) const fn log_start(&self) -> LogStart {
@@ -143,6 +164,7 @@ impl States {
     /// Writes what changed since the last time.
     pub(crate) fn take_dirty(&mut self, out: &mut Vec<u8>) {
         out.clear();
+        self.push_wear(out);
         if self.log_start_dirty {
             out.push(LOG_START);
             self.log_start.encode(out);
@@ -159,6 +181,7 @@ impl States {
     /// Writes everything.
     pub(crate) fn take_snapshot(&mut self, out: &mut Vec<u8>) {
         out.clear();
+        self.push_wear(out);
         out.push(LOG_START);
         self.log_start.encode(out);
         for (tag, count) in &self.counts {
@@ -193,6 +216,12 @@ impl States {
                     let count = bytes.u64()?;
                     self.count(tag, count);
                 }
+                WEAR => {
+                    self.wear = Wear {
+                        written_bytes: bytes.u64()?,
+                        syncs: bytes.u64()?,
+                    };
+                }
                 _ => return None,
             }
         }
@@ -205,6 +234,12 @@ impl States {
         for entry in frame.entries() {
             self.count(entry.tag, 1);
         }
+    }
+
+    fn push_wear(&self, out: &mut Vec<u8>) {
+        out.push(WEAR);
+        out.extend_from_slice(&self.wear.written_bytes.to_le_bytes());
+        out.extend_from_slice(&self.wear.syncs.to_le_bytes());
     }
 
     fn settle(&mut self) {

@@ -13,7 +13,7 @@ use crate::layout::{
 };
 use crate::mutant::Mutant;
 use crate::seal::{SEAL_BYTES, SegmentKey};
-use crate::state::States;
+use crate::state::{States, Wear};
 use crate::{Seq, Storage, StorageError};
 
 /// A frame takes no further entry beyond this; a larger entry has a frame of its own.
@@ -48,6 +48,8 @@ pub(crate) struct Writer {
     frame_first: Seq,
     next: Seq,
     scratch: Vec<u8>,
+    /// What the ring had cost when it was opened, and what it has cost since.
+    worn_before: Wear,
     written_bytes: u64,
     syncs: u64,
 }
@@ -60,6 +62,7 @@ pub(crate) struct Resume {
     pub(crate) slot: Slot,
     pub(crate) generation: u64,
     pub(crate) version: u64,
+    pub(crate) worn: Wear,
 }
 
 impl Writer {
@@ -88,6 +91,7 @@ impl Writer {
             frame_first: tail.next,
             next: tail.next,
             scratch: Vec::new(),
+            worn_before: resume.worn,
             written_bytes: 0,
             syncs: 0,
         }
@@ -121,6 +125,7 @@ impl Writer {
             slot: Slot::SecondBack,
             generation: 1,
             version: 0,
+            worn: Wear::default(),
         };
         let mut writer = Self::resume(format, encoder, resume);
         writer.open_segment(header, states);
@@ -152,6 +157,7 @@ impl Writer {
         self.image.clear();
         self.flushed = HEADER_OFFSET;
         self.buffer.clear();
+        states.set_wear(self.wear_with_buffer());
         self.buffer.resize(to_usize(HEADER_ROOM), 0);
         self.end = HEADER_OFFSET + HEADER_ROOM;
         states.take_snapshot(&mut self.scratch);
@@ -206,6 +212,28 @@ impl Writer {
 
     pub(crate) const fn syncs(&self) -> u64 {
         self.syncs
+    }
+
+    /// What the ring has cost the disk in all its life.
+    pub(crate) const fn wear(&self) -> Wear {
+        Wear {
+            written_bytes: self
+                .worn_before
+                .written_bytes
+                .saturating_add(self.written_bytes),
+            syncs: self.worn_before.syncs.saturating_add(self.syncs),
+        }
+    }
+
+    /// As [`Writer::wear`] once everything up to the end of the log is at home: what is written
+    /// behind it can then be told from its length.
+    fn wear_with_buffer(&self) -> Wear {
+        let wear = self.wear();
+        let waiting = u64::try_from(self.buffer.len()).unwrap_or(0);
+        Wear {
+            written_bytes: wear.written_bytes.saturating_add(waiting),
+            ..wear
+        }
     }
 
     /// Whether entries were appended since the last sync.
@@ -272,6 +300,7 @@ impl Writer {
     /// Writes the changed states behind the entries of their group.
     pub(crate) fn push_states(&mut self, states: &mut States) {
         debug_assert!(self.frame.is_empty());
+        states.set_wear(self.wear_with_buffer());
         states.take_dirty(&mut self.scratch);
         self.push_frame(Kind::State);
     }

@@ -48,6 +48,9 @@ struct Info {
     first_time: Option<String>,
     last_time: Option<String>,
     span_ms: Option<u64>,
+    /// What it has cost its disk in all its life.
+    written_bytes_ever: u64,
+    syncs_ever: u64,
     forecast: Forecast,
     sources: BTreeMap<String, SourceInfo>,
     destinations: BTreeMap<String, DestinationInfo>,
@@ -161,6 +164,9 @@ fn look(located: &Located) -> Result<Info, ToolError> {
         span_ms: first
             .zip(last)
             .map(|(first, last)| millis(last.since(first))),
+        // What was written in memory only does not count.
+        written_bytes_ever: stats.written_bytes_ever.saturating_sub(stats.written_bytes),
+        syncs_ever: stats.syncs_ever.saturating_sub(stats.syncs),
         forecast: growth.map_or_else(Forecast::default, |growth| {
             forecast(ring, &growth, waiting_bytes)
         }),

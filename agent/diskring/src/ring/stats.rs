@@ -22,6 +22,12 @@ pub struct Stats {
     pub written_bytes: u64,
     /// Syncs since the ring was opened.
     pub syncs: u64,
+    /// Bytes written in all the ring's life, the two superblocks of its creation not counted.
+    ///
+    /// After a crash it may miss what was written of the group that was cut.
+    pub written_bytes_ever: u64,
+    /// Syncs in all the ring's life, counted in the same way.
+    pub syncs_ever: u64,
     /// Bytes that all states together occupy.
     pub state_bytes: usize,
     /// Bytes that all states together may occupy.
@@ -34,6 +40,7 @@ impl<S: Storage> Ring<S> {
         let geometry = &self.format.geometry;
         let used = u64::try_from(self.segments.len()).unwrap_or(u64::MAX);
         let closed = used.saturating_sub(1) * u64::from(geometry.segment_bytes);
+        let wear = self.writer.wear();
         Stats {
             capacity_bytes: geometry.capacity,
             used_bytes: closed + u64::from(self.writer.end()),
@@ -43,6 +50,8 @@ impl<S: Storage> Ring<S> {
             generation: self.writer.generation(),
             written_bytes: self.writer.written_bytes(),
             syncs: self.writer.syncs(),
+            written_bytes_ever: wear.written_bytes,
+            syncs_ever: wear.syncs,
             state_bytes: self.states.len_max(),
             state_bytes_max: geometry.state_bytes_max(),
         }

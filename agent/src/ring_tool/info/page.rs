@@ -104,6 +104,14 @@ fn facts(info: &Info) -> Vec<(&'static str, String)> {
         let span = duration(info.span_ms.unwrap_or(0));
         facts.push(("received", format!("{first} to {last} ({span})")));
     }
+    facts.push((
+        "wear",
+        format!(
+            "{} written ever, in {} syncs",
+            bytes(info.written_bytes_ever),
+            number(info.syncs_ever)
+        ),
+    ));
     facts.extend(forecast(&info.forecast));
     facts
 }
