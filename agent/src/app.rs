@@ -192,6 +192,7 @@ fn store_options(name: &str, buffer: &BufferConfig) -> StoreOptions {
         when_full: buffer.when_full,
         sync_delay_max: buffer.sync_delay_max,
         sync_bytes: buffer.sync_bytes.as_usize(),
+        write_budget: buffer.write_budget,
     }
 }
 

@@ -119,7 +119,7 @@ type Metric<T> = (&'static str, &'static str, &'static str, fn(&T) -> u64);
 
 const UPTIME: &str = "uptime_seconds";
 
-const BUFFER_METRICS: [Metric<BufferStatus>; 8] = [
+const BUFFER_METRICS: [Metric<BufferStatus>; 12] = [
     ("buffer_capacity_bytes", "gauge", "Size of the ring.", |s| {
         s.capacity_bytes
     }),
@@ -145,6 +145,30 @@ const BUFFER_METRICS: [Metric<BufferStatus>; 8] = [
         |s| s.written_bytes,
     ),
     ("buffer_syncs_total", "counter", "Syncs.", |s| s.syncs),
+    (
+        "buffer_written_bytes_ever_total",
+        "counter",
+        "Written to disk in all the ring's life.",
+        |s| s.wear.written_bytes_ever,
+    ),
+    (
+        "buffer_syncs_ever_total",
+        "counter",
+        "Syncs in all the ring's life.",
+        |s| s.wear.syncs_ever,
+    ),
+    (
+        "buffer_sync_pause_ms",
+        "gauge",
+        "How long the write budget keeps syncs apart.",
+        |s| s.wear.sync_pause_ms.unwrap_or(0),
+    ),
+    (
+        "buffer_write_budget_exceeded",
+        "gauge",
+        "1 while the write budget cannot be kept.",
+        |s| u64::from(s.wear.budget_exceeded),
+    ),
     (
         "buffer_first_seq",
         "gauge",

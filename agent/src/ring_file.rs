@@ -255,6 +255,7 @@ mod tests {
             when_full: WhenFull::Block,
             sync_delay_max: Duration::from_secs(1),
             sync_bytes: ByteSize::bytes(4096),
+            write_budget: None,
             compression: FrameCompression::None,
             encryption: key.map(|key| EncryptionConfig {
                 key: KeySource::File(key.to_owned()),

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use pipeline::config::DEFAULT_BUFFER;
 
-use crate::telemetry::{DestinationStatus, SourceStatus, Status};
+use crate::telemetry::{DestinationStatus, SourceStatus, Status, WearStatus};
 
 /// A page about a running agent.
 pub(crate) fn status(status: &Status) -> String {
@@ -32,6 +32,7 @@ pub(crate) fn status(status: &Status) -> String {
             },
         );
         push(&mut page, line);
+        page.push_str(&wear(&buffer.wear));
     }
     page.push_str(&table(
         "source",
@@ -65,6 +66,21 @@ pub(crate) fn status(status: &Status) -> String {
     ));
     page.push_str(&troubles(status));
     page
+}
+
+/// What the ring has cost its disk.
+fn wear(wear: &WearStatus) -> String {
+    let budget = match (wear.budget_bytes_per_day, wear.budget_exceeded) {
+        (None, _) => String::new(),
+        (Some(per_day), false) => format!(", budget {} a day", bytes(per_day)),
+        (Some(per_day), true) => format!(", budget {} a day CANNOT BE KEPT", bytes(per_day)),
+    };
+    format!(
+        "wear  {} written ever, {} a day at this rate, {} syncs{budget}\n",
+        bytes(wear.written_bytes_ever),
+        bytes(wear.written_bytes_per_day),
+        number(wear.syncs_ever),
+    )
 }
 
 /// What went wrong last, wherever it did.

@@ -187,8 +187,27 @@ pub(crate) struct BufferStatus {
     pub(crate) written_bytes: u64,
     /// Syncs since the start.
     pub(crate) syncs: u64,
+    /// What the ring has cost its disk.
+    pub(crate) wear: WearStatus,
     /// Whether sources are being made to wait for room.
     pub(crate) blocked: bool,
+}
+
+/// What a ring has cost its disk, and what it may.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct WearStatus {
+    /// Bytes written in all the ring's life.
+    pub(crate) written_bytes_ever: u64,
+    /// Syncs in all the ring's life.
+    pub(crate) syncs_ever: u64,
+    /// Bytes written in a day at the rate since the start.
+    pub(crate) written_bytes_per_day: u64,
+    /// What may be written in a day.
+    pub(crate) budget_bytes_per_day: Option<u64>,
+    /// Whether the budget cannot be kept although syncs wait as long as they may.
+    pub(crate) budget_exceeded: bool,
+    /// How long the budget makes a sync wait after the one before.
+    pub(crate) sync_pause_ms: Option<u64>,
 }
 
 /// A backlog or a replay.

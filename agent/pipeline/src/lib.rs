@@ -26,3 +26,4 @@ pub mod tally;
 pub mod time;
 pub mod transform;
 pub mod turns;
+pub mod write_budget;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use diskring::{Frame, Seq, StorageError};
-use pipeline::config::WhenFull;
+use pipeline::config::{ByteSize, WhenFull};
 use pipeline::moves::Kept;
 use pipeline::replay::{ReplayRange, ReplayWish};
 use pipeline::tally::{BatchOutcome, DestinationTally, Stretch, StretchId, StretchKind};
@@ -42,6 +42,8 @@ pub(crate) struct StoreOptions {
     pub(crate) sync_delay_max: Duration,
     /// So many waiting bytes cause a sync at once.
     pub(crate) sync_bytes: usize,
+    /// What may be written in a day.
+    pub(crate) write_budget: Option<ByteSize>,
 }
 
 /// Names of sources by their number in the ring.

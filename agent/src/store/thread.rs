@@ -1,5 +1,6 @@
 //! The loop of the store thread.
 
+mod pacing;
 mod sources;
 mod status;
 mod stretches;
@@ -21,6 +22,7 @@ use super::{
     Request, SourceNames, StoreError, StoreHandle, StoreOptions, StretchKey, WAITING_REQUESTS_MAX,
 };
 use crate::intake::{IntakeBatch, Settled, SourceTag, Stalled, Step, store_queue};
+use crate::store::thread::pacing::Pacing;
 use crate::telemetry::{SourceCount, SourceCounters};
 
 /// Evictions are told so often at most.
@@ -57,6 +59,8 @@ pub(crate) fn spawn<S: Storage + Send + 'static>(
             let _buffer = tracing::error_span!("buffer", name = options.buffer).entered();
             let books = Books::open(&ring)?;
             names_sender.send_replace(Arc::new(books.source_names()));
+            let written = ring.stats().written_bytes;
+            let pacing = Pacing::new(written, options.write_budget);
             let store = Store {
                 ring,
                 options,
@@ -74,6 +78,7 @@ pub(crate) fn spawn<S: Storage + Send + 'static>(
                 blocked_shown: blocked_sender,
                 incoming,
                 stalled,
+                pacing,
                 put_failed: false,
                 eviction_told: None,
             };
@@ -101,6 +106,7 @@ struct Store<S: Storage> {
     blocked: Option<Blocked>,
     unsynced_since: Option<Instant>,
     sync_wanted: bool,
+    pacing: Pacing,
     durable: watch::Sender<Seq>,
     /// Counts the changes of stretches that drivers do not make themselves.
     stretches: watch::Sender<u64>,
@@ -124,9 +130,7 @@ impl<S: Storage> Store<S> {
     async fn run(mut self, mut requests: mpsc::Receiver<Request>) -> Result<(), StoreError> {
         let stalled = Arc::clone(&self.stalled);
         loop {
-            let deadline = self
-                .unsynced_since
-                .map(|since| since + self.options.sync_delay_max);
+            let deadline = self.sync_at();
             let timer = async {
                 match deadline {
                     Some(deadline) => sleep_until(deadline).await,
@@ -151,7 +155,7 @@ impl<S: Storage> Store<S> {
             if stalled.take() {
                 self.sync_wanted |= !self.unsettled.is_empty();
             }
-            if self.sync_wanted || self.ring.pending_bytes() >= self.options.sync_bytes {
+            if self.is_sync_due() {
                 self.sync()?;
             }
         }
@@ -378,6 +382,7 @@ impl<S: Storage> Store<S> {
         while self.ring.is_pending() && !self.oldest_is_awaited() && self.make_room()? {
             durable = self.ring.sync()?;
         }
+        self.pacing.handle_sync(self.ring.stats().written_bytes);
         self.settle(&durable);
         Ok(())
     }

@@ -179,6 +179,7 @@ fn buffer(settings: &Settings) -> Option<BufferConfig> {
         },
         sync_delay_max: settings.duration("sync_delay_max")?,
         sync_bytes: settings.size("sync_bytes")?,
+        write_budget: settings.size("write_budget"),
         compression: match settings.text("compression")? {
             "none" => FrameCompression::None,
             "snappy" => FrameCompression::Snappy,

@@ -79,6 +79,8 @@ pub struct BufferConfig {
     pub sync_delay_max: Duration,
     /// So many waiting bytes cause a sync at once.
     pub sync_bytes: ByteSize,
+    /// What may be written to the disk in a day.
+    pub write_budget: Option<ByteSize>,
     /// Whether frames are compressed on disk when that saves.
     pub compression: FrameCompression,
     /// Whether and how frames are encrypted on disk.

@@ -33,6 +33,7 @@ pub fn schema() -> Value {
                 "pattern": "\\$\\{",
             },
             "size": { "type": "string", "pattern": "^\\s*[0-9]+\\s*([KMGkmg]i?)?[Bb]?\\s*$" },
+            "size_per_day": { "type": "string", "pattern": "^\\s*[0-9]+\\s*([KMGkmg]i?)?[Bb]?\\s*/\\s*day\\s*$" },
             "duration": { "type": "string", "pattern": "^\\s*([0-9]+\\s*(ms|s|m|h|d)\\s*)+$" },
         },
     })
@@ -145,6 +146,7 @@ fn kind(kind: &'static Kind) -> Value {
             { "type": "integer", "minimum": range.min, "maximum": range.max },
             { "$ref": "#/$defs/reference" },
         ] }),
+        Kind::SizePerDay(_) => or_reference(&json!({ "$ref": "#/$defs/size_per_day" })),
         Kind::Duration(_) => or_reference(&json!({ "$ref": "#/$defs/duration" })),
         Kind::Words(words) => or_reference(&json!({ "enum": words })),
         Kind::Address => or_reference(&json!({ "type": "string", "pattern": ":[0-9]+$" })),

@@ -31,6 +31,7 @@ pub(super) fn scalar(kind: &'static Kind, tree: &Tree) -> Result<Value, Wrong> {
         }
         Kind::Integer(range) => integer(range, tree),
         Kind::Size(range) => size(range, tree),
+        Kind::SizePerDay(range) => size_per_day(range, tree),
         Kind::Duration(range) => duration(range, tree),
         Kind::Words(words) => word(words, tree),
         Kind::Path => path(tree),
@@ -169,6 +170,23 @@ fn size(range: &Range, tree: &Tree) -> Result<Value, Wrong> {
         let low = bytes < range.min;
         return Err(outside(range, low, &size.to_string(), |bound| {
             format!("\"{}\"", compact(bound))
+        }));
+    }
+    Ok(Value::Size(size))
+}
+
+fn size_per_day(range: &Range, tree: &Tree) -> Result<Value, Wrong> {
+    const EXAMPLE: &str = "write one like \"2GiB/day\"";
+    let text = string(tree, "a size per day", EXAMPLE)?;
+    let Some((size, "day")) = text.split_once('/').map(|(size, per)| (size, per.trim())) else {
+        return Err(not(tree, "a size per day", EXAMPLE));
+    };
+    let size: ByteSize = size.parse().map_err(|error| unit(tree, &error))?;
+    let bytes = size.as_u64();
+    if bytes < range.min || bytes > range.max {
+        let written = format!("{size}/day");
+        return Err(outside(range, bytes < range.min, &written, |bound| {
+            format!("\"{}/day\"", compact(bound))
         }));
     }
     Ok(Value::Size(size))

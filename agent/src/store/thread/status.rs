@@ -10,7 +10,8 @@ use crate::telemetry::BufferStatus;
 
 impl<S: Storage> Store<S> {
     /// How things stand at this moment.
-    pub(super) fn status(&self) -> StoreStatus {
+    pub(super) fn status(&mut self) -> StoreStatus {
+        let wear = self.wear();
         let names = Arc::clone(&self.source_names.borrow());
         let stored = names.iter().map(|(tag, name)| {
             let tally = self.books.source_tally(&self.ring, *tag);
@@ -33,6 +34,7 @@ impl<S: Storage> Store<S> {
                 durable_seq: self.ring.durable().get(),
                 written_bytes: stats.written_bytes,
                 syncs: stats.syncs,
+                wear,
                 blocked: self.blocked.is_some(),
             },
             stored: stored.collect(),

@@ -1,7 +1,8 @@
 //! `[agent]`, `[buffer]` and `[buffers.NAME]`.
 
 use super::super::CONTROL_SOCKET_DEFAULT;
-use super::{Default, GIB, KIB, Key, Kind, MIB, MINUTE, Range, Section, TextRule, range};
+use super::{Default, GIB, KIB, Key, Kind, MIB, Range, Section, TextRule, range};
+use crate::write_budget::SYNC_DELAY_MS_MAX;
 
 /// `[agent]`.
 pub(in super::super) static AGENT: Section = Section {
@@ -61,7 +62,7 @@ pub(in super::super) static BUFFER: Section = Section {
         },
         Key {
             name: "sync_delay_max",
-            kind: Kind::Duration(range(0, MINUTE)),
+            kind: Kind::Duration(range(0, SYNC_DELAY_MS_MAX)),
             default: Default::Text("1s"),
             doc: "The longest a record waits before it is made durable. \
                   A source that waits for it is not made to wait so long.",
@@ -75,6 +76,18 @@ pub(in super::super) static BUFFER: Section = Section {
             }),
             default: Default::Text("256KiB"),
             doc: "So many waiting bytes are made durable at once.",
+        },
+        Key {
+            name: "write_budget",
+            kind: Kind::SizePerDay(Range {
+                min: 16 * MIB,
+                max: 1024 * GIB,
+                why: "a day's syncs cost 6 MiB at least",
+            }),
+            default: Default::Absent("no budget"),
+            doc: "What may be written to the disk in a day, such as `\"2GiB/day\"`. \
+                  When it runs short, whatever waits for a sync waits longer, up to a minute: \
+                  acknowledgements, checkpoints and deliveries too.",
         },
         Key {
             name: "compression",

@@ -76,6 +76,8 @@ pub(super) enum Kind {
     Integer(Range),
     /// A size in bytes.
     Size(Range),
+    /// A size in bytes for each day.
+    SizePerDay(Range),
     /// A duration; the range is in milliseconds.
     Duration(Range),
     /// One of these words.
@@ -172,6 +174,14 @@ impl Kind {
             Self::Size(range) => {
                 let size = ByteSize::bytes;
                 format!("size, {} to {}", size(range.min), size(range.max))
+            }
+            Self::SizePerDay(range) => {
+                let size = ByteSize::bytes;
+                format!(
+                    "size per day, {}/day to {}/day",
+                    size(range.min),
+                    size(range.max)
+                )
             }
             Self::Duration(range) => {
                 let text = super::value::duration_text;

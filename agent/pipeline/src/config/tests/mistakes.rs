@@ -46,6 +46,19 @@ fn one_mistake_each_in_the_agent() {
         "2 buffer.sync_delay_max: 5: no unit; write \"5s\" for seconds",
     );
     check_one(
+        "[buffer]\nwrite_budget = \"2GiB\"\n",
+        "2 buffer.write_budget: \"2GiB\" is not a size per day; write one like \"2GiB/day\"",
+    );
+    check_one(
+        "[buffer]\nwrite_budget = \"2G/day\"\n",
+        "2 buffer.write_budget: \"2G/day\": unknown unit of size \"G\"; \
+         write \"2GiB\" or \"2GB\"",
+    );
+    check_one(
+        "[buffer]\nwrite_budget = \"1MiB/day\"\n",
+        "2 buffer.write_budget: 1 MiB/day is too little; write \"16MiB/day\" or more",
+    );
+    check_one(
         "[buffer]\nwhen_full = \"evict\"\n",
         "2 buffer.when_full: \"evict\" is not known here; write one of evict_oldest, block",
     );

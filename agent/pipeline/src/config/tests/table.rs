@@ -93,6 +93,12 @@ fn values(kind: &'static Kind) -> Vec<String> {
         Kind::Integer(range) | Kind::Size(range) => {
             vec![range.min.to_string(), range.max.to_string()]
         }
+        Kind::SizePerDay(range) => {
+            vec![
+                format!("\"{}/day\"", range.min),
+                format!("\"{}B/day\"", range.max),
+            ]
+        }
         Kind::Duration(range) => {
             vec![
                 format!("\"{}ms\"", range.min),
