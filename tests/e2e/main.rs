@@ -42,3 +42,5 @@ mod ring_tool;
 mod service;
 #[cfg(test)]
 mod syslog;
+#[cfg(test)]
+mod wear;
