@@ -1,7 +1,8 @@
 //! The ring against the raw limit of the same file: `cargo bench -p diskring [-- DIRECTORY]`.
 //!
-//! Raw is one `pwrite` and one `fdatasync` of as many bytes as the ring stores in a sync. The
-//! figures belong to the machine and the disk; none of them is asserted.
+//! Raw is one `pwrite` and one `fdatasync` of as many bytes as the payloads of a sync have. The
+//! figures belong to the machine and the disk; none of them is asserted. Memory is that of a process
+//! of its own, which this program starts.
 
 #![expect(
     clippy::unwrap_used,
@@ -13,19 +14,24 @@
     reason = "a benchmark measures real files with a real clock and prints"
 )]
 
+use std::cell::Cell;
 use std::fs::File;
 use std::hint::black_box;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use diskring::{Compression, Options, Read, Ring, RingId, Storage, StorageError, Unrecovered};
 
 const MIB: u64 = 1 << 20;
+/// Asks for the memory of a ring only.
+const MEMORY: &str = "--memory-of";
 
 struct FileStorage {
     file: File,
     capacity: u64,
+    read_bytes: Cell<u64>,
 }
 
 impl FileStorage {
@@ -43,7 +49,21 @@ impl FileStorage {
             file.write_all_at(&zeros, offset).unwrap();
         }
         file.sync_all().unwrap();
-        Self { file, capacity }
+        Self::of(file, capacity)
+    }
+
+    fn open(path: &Path) -> Self {
+        let file = File::options().read(true).write(true).open(path).unwrap();
+        let capacity = file.metadata().unwrap().len();
+        Self::of(file, capacity)
+    }
+
+    const fn of(file: File, capacity: u64) -> Self {
+        Self {
+            file,
+            capacity,
+            read_bytes: Cell::new(0),
+        }
     }
 }
 
@@ -54,6 +74,8 @@ impl Storage for FileStorage {
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), StorageError> {
         let len = buf.len();
+        let read = u64::try_from(len).unwrap();
+        self.read_bytes.set(self.read_bytes.get() + read);
         self.file
             .read_exact_at(buf, offset)
             .map_err(|error| StorageError::read(offset, len, error))
@@ -142,6 +164,22 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
+/// How long as many bytes take by themselves, in pieces as the ring writes them, with one sync.
+fn raw_rate(path: &Path, bytes: u64) -> Duration {
+    let raw_path = path.with_extension("raw");
+    let mut raw = FileStorage::create(&raw_path, 256 * MIB);
+    let piece = line(7).repeat(64 * 1024 / 200);
+    let len = u64::try_from(piece.len()).unwrap();
+    let start = Instant::now();
+    for index in 0..bytes / len {
+        raw.write_at(index * len, &piece).unwrap();
+    }
+    raw.sync().unwrap();
+    let took = start.elapsed();
+    std::fs::remove_file(&raw_path).unwrap();
+    took
+}
+
 fn append_and_read_rate(path: &Path, compression: Compression) {
     let lines: Vec<_> = (0..1_000_000).map(line).collect();
     let storage = FileStorage::create(path, 256 * MIB);
@@ -150,9 +188,13 @@ fn append_and_read_rate(path: &Path, compression: Compression) {
     for line in &lines {
         append(&mut ring, line);
     }
-    let took = start.elapsed();
     ring.sync().unwrap();
-    println!("1 M appends of 200 bytes, {compression:?}: {took:.2?}");
+    let took = start.elapsed();
+    let raw = raw_rate(path, u64::try_from(lines.len()).unwrap() * 200);
+    println!(
+        "1 M appends of 200 bytes and a sync, {compression:?}: {took:.2?}, raw {raw:.2?}: {:.0} %",
+        100.0 * raw.as_secs_f64() / took.as_secs_f64()
+    );
     let mut cursor = ring.cursor(ring.first());
     let mut bytes = 0;
     let start = Instant::now();
@@ -173,20 +215,61 @@ fn recovery_time(path: &Path) {
     let payload = vec![7; 10_000];
     while ring.append(1, 0, &payload).is_ok() {}
     let storage = ring.close().unwrap();
+    storage.read_bytes.set(0);
     let start = Instant::now();
     let (ring, recovery) = Unrecovered::open(storage)
         .unwrap()
         .recover(&options(Compression::None))
         .unwrap();
     println!(
-        "recovery of a full 1 GiB ring, {} segments: {:.2?}",
+        "recovery of a full 1 GiB ring, {} segments: {:.2?}, {} KiB read",
         recovery.segments,
-        start.elapsed()
+        start.elapsed(),
+        ring.close().unwrap().read_bytes.get() / 1024
     );
-    drop(ring);
+}
+
+/// The memory that this process has of its own, in KiB.
+fn anonymous_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("RssAnon:"));
+    let number = line.and_then(|line| line.split_whitespace().nth(1));
+    number.unwrap().parse().unwrap()
+}
+
+/// Opens the ring at `path`, works with it and tells what memory that took.
+fn memory(path: &Path) {
+    let before = anonymous_kib();
+    let (mut ring, _) = Unrecovered::open(FileStorage::open(path))
+        .unwrap()
+        .recover(&options(Compression::Snappy))
+        .unwrap();
+    let opened = anonymous_kib();
+    for number in 0..50_000 {
+        append(&mut ring, &line(number));
+        if number % 1000 == 0 {
+            ring.sync().unwrap();
+        }
+    }
+    let written = anonymous_kib();
+    let mut cursor = ring.cursor(ring.first());
+    while let Read::Frame(frame) = ring.read(&mut cursor).unwrap() {
+        black_box(frame);
+    }
+    println!(
+        "memory of a full 1 GiB ring: {} KiB open, {} after 50,000 appends, {} after reading it",
+        opened - before,
+        written - before,
+        anonymous_kib() - before
+    );
 }
 
 fn main() {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some(MEMORY) {
+        memory(Path::new(&arguments.next().unwrap()));
+        return;
+    }
     let directory = std::env::args()
         .skip(1)
         .find(|argument| !argument.starts_with('-'));
@@ -199,5 +282,9 @@ fn main() {
         append_and_read_rate(&path, compression);
     }
     recovery_time(&path);
+    let program = std::env::current_exe().unwrap();
+    let mut process = Command::new(program);
+    let status = process.arg(MEMORY).arg(&path).status().unwrap();
+    assert!(status.success());
     std::fs::remove_file(&path).unwrap();
 }
