@@ -1,13 +1,14 @@
-//! What reaches the device under an ext4 file system, against what the agent counts.
+//! What reaches the device under an ext4 file system, against what the agent counts; and a budget
+//! for it.
 //!
-//! Needs root and a loop device; a machine that has neither skips it, and says so.
+//! The first needs root and a loop device; a machine that lacks one skips it, and says so.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::harness::{Agent, Folder, Receiver, append, run, wait_until};
+use crate::harness::{Agent, Folder, Receiver, append, hydrant, never_within, run, wait_until};
 
 const PAGE: u64 = 4096;
 
@@ -235,4 +236,48 @@ fn the_device_gets_what_is_promised() {
     let cost = worn.feed(4, 4000);
     check("busy", cost, 0);
     assert!(worn.agent.stop().success());
+}
+
+#[test]
+fn a_small_budget_makes_syncs_wait() {
+    let folder = Folder::new();
+    let receiver = Receiver::start_down();
+    let input = folder.join("input.log");
+    let config = format!(
+        "write_budget = \"16MiB/day\"\n\
+         [sources.app]\ntype = \"file\"\npaths = [\"{}\"]\n{}",
+        input.display(),
+        receiver.destination("lake")
+    );
+    let mut agent = Agent::with_ring(folder.path(), "4MiB", &config);
+    agent.start();
+    let taken = |agent: &Agent, lines: u64| {
+        wait_until("every line in the ring", || {
+            (agent.ask()?["buffer"]["next_seq"] == lines).then_some(())
+        });
+    };
+    append(&input, line(0));
+    taken(&agent, 1);
+    never_within(Duration::from_secs(2), "a sync that did not wait", || {
+        agent.status()["buffer"]["durable_seq"] != 0
+    });
+    let status = agent.status();
+    let wear = &status["buffer"]["wear"];
+    assert_eq!(wear["budget_bytes_per_day"], 16 << 20, "{wear}");
+    assert_eq!(wear["budget_exceeded"], false, "{wear}");
+    assert!(wear["sync_pause_ms"].as_u64().unwrap() > 2000, "{wear}");
+    // Making room does not wait, nor does stopping.
+    let lines: String = (1..40_000).map(line).collect();
+    append(&input, lines);
+    taken(&agent, 40_000);
+    let status = agent.status();
+    let wear = &status["buffer"]["wear"];
+    assert_eq!(wear["budget_exceeded"], true, "{wear}");
+    assert_ne!(status["destinations"]["lake"]["evicted"], 0);
+    assert!(agent.stop().success());
+    assert_eq!(agent.log().matches("cannot be kept").count(), 1);
+    let ring = folder.text("state/buffer.ring");
+    let info = hydrant(&["ring", "info", "--json", &ring]).stdout;
+    assert!(info.contains("\"next_seq\": 40000"), "{info}");
+    assert!(info.contains("\"written_bytes_ever\": "), "{info}");
 }
