@@ -49,7 +49,10 @@ pub(crate) fn left(lines: u64, more: &str) -> Left {
     let config = format!("{more}{}", source(&folder));
     let mut agent = Agent::with_ring(folder.path(), "1MiB", &config);
     agent.start();
-    let text: String = (0..lines).map(|number| line(number) + "\n").collect();
+    // Not all at one moment, or the ring would not know its growth.
+    append(&folder.join("input.log"), line(0) + "\n");
+    agent.wait_for_count("sources", "app", "stored", 1);
+    let text: String = (1..lines).map(|number| line(number) + "\n").collect();
     append(&folder.join("input.log"), text);
     agent.wait_for_count("sources", "app", "stored", lines);
     assert_eq!(agent.stop().code(), Some(0));

@@ -110,7 +110,7 @@ struct Worn {
 impl Worn {
     fn look(&self) -> Moment {
         let status = self.agent.status();
-        let buffer = &status["buffer"];
+        let buffer = &status["buffers"]["default"];
         let count = |name: &str| buffer[name].as_u64().unwrap();
         Moment {
             at: Instant::now(),
@@ -133,7 +133,7 @@ impl Worn {
             self.lines += each;
             wait_until("every line durable", || {
                 let status = self.agent.ask()?;
-                let durable = status["buffer"]["durable_seq"].as_u64()?;
+                let durable = status["buffers"]["default"]["durable_seq"].as_u64()?;
                 (durable == self.lines).then_some(())
             });
         }
@@ -253,16 +253,16 @@ fn a_small_budget_makes_syncs_wait() {
     agent.start();
     let taken = |agent: &Agent, lines: u64| {
         wait_until("every line in the ring", || {
-            (agent.ask()?["buffer"]["next_seq"] == lines).then_some(())
+            (agent.ask()?["buffers"]["default"]["next_seq"] == lines).then_some(())
         });
     };
     append(&input, line(0));
     taken(&agent, 1);
     never_within(Duration::from_secs(2), "a sync that did not wait", || {
-        agent.status()["buffer"]["durable_seq"] != 0
+        agent.status()["buffers"]["default"]["durable_seq"] != 0
     });
     let status = agent.status();
-    let wear = &status["buffer"]["wear"];
+    let wear = &status["buffers"]["default"]["wear"];
     assert_eq!(wear["budget_bytes_per_day"], 16 << 20, "{wear}");
     assert_eq!(wear["budget_exceeded"], false, "{wear}");
     assert!(wear["sync_pause_ms"].as_u64().unwrap() > 2000, "{wear}");
@@ -271,7 +271,7 @@ fn a_small_budget_makes_syncs_wait() {
     append(&input, lines);
     taken(&agent, 40_000);
     let status = agent.status();
-    let wear = &status["buffer"]["wear"];
+    let wear = &status["buffers"]["default"]["wear"];
     assert_eq!(wear["budget_exceeded"], true, "{wear}");
     assert_ne!(status["destinations"]["lake"]["evicted"], 0);
     assert!(agent.stop().success());
