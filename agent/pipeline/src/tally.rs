@@ -104,6 +104,9 @@ pub struct DestinationTally {
     live: Stretch,
     /// Backlogs and replays, none of them finished.
     others: BTreeMap<StretchId, Stretch>,
+    /// The number that was given last: whoever still speaks of a stretch that is no more must not
+    /// be taken for the driver of a new one. A restart has no such drivers.
+    last: StretchId,
 }
 
 /// How many numbers of a destination have a fixed place in its state.
@@ -126,6 +129,7 @@ impl DestinationTally {
             evicted: BTreeMap::new(),
             live: Stretch::live(start.get()),
             others: BTreeMap::new(),
+            last: StretchId::LIVE,
         }
     }
 
@@ -181,6 +185,7 @@ impl DestinationTally {
             rest = after;
         }
         let live = stretches.remove(&StretchId::LIVE)?;
+        let last = stretches.last_key_value().map(|(id, _)| *id);
         let (takes, evicted) = postcard::from_bytes(rest).ok()?;
         let mut tally = Self {
             delivered,
@@ -193,6 +198,7 @@ impl DestinationTally {
             evicted,
             live,
             others: stretches,
+            last: last.unwrap_or(StretchId::LIVE),
         };
         tally.add_evicted(UNKNOWN_SOURCE, unknown);
         Some(tally)
@@ -434,10 +440,13 @@ impl DestinationTally {
     }
 
     fn begin(&mut self, stretch: Stretch) -> StretchId {
-        let last = self.others.last_key_value();
-        let id = last.map_or(StretchId::LIVE, |(id, _)| *id).next();
-        self.others.insert(id, stretch);
-        id
+        loop {
+            self.last = self.last.next();
+            if self.stretch(self.last).is_none() {
+                self.others.insert(self.last, stretch);
+                return self.last;
+            }
+        }
     }
 
     fn stretch_mut(&mut self, id: StretchId) -> Option<&mut Stretch> {

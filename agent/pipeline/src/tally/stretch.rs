@@ -13,9 +13,9 @@ impl StretchId {
     /// The stretch without an end, which is always there.
     pub const LIVE: Self = Self(0);
 
-    /// The number after this one.
+    /// The number after this one, the first again after the greatest.
     pub(super) const fn next(self) -> Self {
-        Self(self.0.saturating_add(1))
+        Self(self.0.wrapping_add(1))
     }
 }
 

@@ -95,6 +95,17 @@ fn a_replay_is_counted_apart() {
 }
 
 #[test]
+fn a_number_is_not_given_again_soon() {
+    let mut tally = DestinationTally::starting_at(Seq::ZERO);
+    let mut given = BTreeSet::from([LIVE]);
+    for mark in 1..=u64::from(u16::MAX) {
+        let replay = tally.replay(Seq::ZERO, Seq::new(9), 9, mark).unwrap();
+        assert!(given.insert(replay) && tally.forget_replay(replay));
+    }
+    assert_ne!(tally.replay(Seq::ZERO, Seq::new(9), 9, 0), Some(LIVE));
+}
+
+#[test]
 fn stretches_have_a_bound() {
     let mut tally = DestinationTally::starting_at(Seq::ZERO);
     for at in 1..20 {
