@@ -167,21 +167,25 @@ impl DestinationBook {
     /// Splits what waits before `at` off the live stretch, as a backlog; false when nothing waits
     /// there, there are too many backlogs, or the ring has no room to remember another.
     ///
-    /// The driver of the live stretch has nothing in hand.
+    /// The driver of the live stretch leaves what it has in hand; where nothing is split it goes on
+    /// with that, so all stays as it was.
     pub(super) fn split<S: Storage>(
         &mut self,
         ring: &mut Ring<S>,
         ledger: &mut Ledger,
         at: Seq,
     ) -> Result<bool, StorageError> {
+        let (before, places) = (self.tally.clone(), self.places.clone());
         self.settle_stretch(ring, StretchId::LIVE)?;
-        let before = self.tally.clone();
-        let first = before.live().committed();
+        let first = self.tally.live().committed();
         let waiting = waiting_in(ring, self.tally.takes(), (first, at))?;
         let id = self.tally.split(at, waiting);
-        let is_kept = id.is_some_and(|id| self.keep(ring, ledger, before, (id, first)));
+        let is_kept = id.is_some_and(|id| self.keep(ring, ledger, before.clone(), (id, first)));
         if is_kept {
             self.places.insert(StretchId::LIVE, Places::at(at));
+        } else {
+            self.tally = before;
+            self.places = places;
         }
         Ok(is_kept)
     }
