@@ -1,71 +1,91 @@
 //! What the histories of the books have seen, so that none is green for want of it.
 
+use std::collections::BTreeMap;
+
+/// What is counted, and how often all histories together see it at least.
+const FIGURES: [(&str, u64); 45] = [
+    ("histories", 100),
+    ("histories drained", 40),
+    ("cuts", 500),
+    ("cuts in a recovery", 50),
+    ("rollbacks", 50),
+    ("evictions", 500),
+    ("evicted records", 5_000),
+    ("records evicted in hand", 500),
+    ("losses found at a start", 20),
+    ("blocked appends", 50),
+    ("partial commits", 200),
+    ("commits behind the position", 50),
+    ("words of the retired", 100),
+    ("changed subsets", 50),
+    ("destinations opened twice", 50),
+    ("sources forgotten", 20),
+    ("sources kept for a replay in hand", 0),
+    ("numbers used again", 20),
+    ("checkpoints refused", 20),
+    ("checkpoints without room", 20),
+    ("counted ranges", 100),
+    ("splits", 300),
+    ("splits with records in hand", 100),
+    ("splits of what was evicted in hand", 20),
+    ("splits of a plan", 20),
+    ("splits refused, nothing to split", 50),
+    ("splits refused, too many", 20),
+    ("splits refused, no room", 20),
+    ("splits lost by a cut", 20),
+    ("splits kept by a cut", 20),
+    ("stretches dropped with their destination", 20),
+    ("backlogs finished", 100),
+    ("backlogs evicted partly", 100),
+    ("backlogs evicted wholly", 100),
+    ("evictions that a backlog alone forbids", 20),
+    ("evictions past a replay", 1),
+    ("switches", 20),
+    ("stretches gone under their driver", 50),
+    ("beginnings anew, records in hand", 100),
+    ("beginnings anew, records in hand evicted", 50),
+    ("replays", 300),
+    ("replays refused", 50),
+    ("replays finished", 100),
+    ("replays evicted under way", 100),
+    ("replays stopped", 50),
+];
+
 /// What histories have seen.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Coverage {
-    pub(super) histories: u64,
-    pub(super) cuts: u64,
-    pub(super) rollbacks: u64,
-    pub(super) evictions: u64,
-    pub(super) evicted: u64,
-    pub(super) evicted_in_hand: u64,
-    pub(super) settled_at_start: u64,
-    pub(super) blocked: u64,
-    pub(super) partial_commits: u64,
-    pub(super) commits_behind: u64,
-    pub(super) changed: u64,
-    pub(super) doubled: u64,
-    pub(super) sources_forgotten: u64,
-    pub(super) tags_reused: u64,
-    pub(super) checkpoints_refused: u64,
-    pub(super) checkpoints_without_room: u64,
-    pub(super) counts: u64,
+    seen: BTreeMap<&'static str, u64>,
     /// Histories at whose end evicted records were not told apart by source.
     pub(super) merged: u64,
 }
 
 impl Coverage {
-    /// Each figure with its name.
-    pub(super) fn figures(&self) -> [(&'static str, u64); 17] {
-        [
-            ("cuts", self.cuts),
-            ("rollbacks", self.rollbacks),
-            ("evictions", self.evictions),
-            ("evicted records", self.evicted),
-            ("records evicted in hand", self.evicted_in_hand),
-            ("losses found at a start", self.settled_at_start),
-            ("blocked appends", self.blocked),
-            ("partial commits", self.partial_commits),
-            ("commits behind the position", self.commits_behind),
-            ("changed subsets", self.changed),
-            ("destinations opened twice", self.doubled),
-            ("sources forgotten", self.sources_forgotten),
-            ("numbers used again", self.tags_reused),
-            ("checkpoints refused", self.checkpoints_refused),
-            ("checkpoints without room", self.checkpoints_without_room),
-            ("histories", self.histories),
-            ("counted ranges", self.counts),
-        ]
+    /// This was seen so often more.
+    pub(super) fn count(&mut self, what: &'static str, times: u64) {
+        assert!(FIGURES.iter().any(|(name, _)| *name == what), "{what}");
+        *self.seen.entry(what).or_default() += times;
     }
 
     pub(super) fn add(&mut self, other: &Self) {
-        self.histories += other.histories;
-        self.cuts += other.cuts;
-        self.rollbacks += other.rollbacks;
-        self.evictions += other.evictions;
-        self.evicted += other.evicted;
-        self.evicted_in_hand += other.evicted_in_hand;
-        self.settled_at_start += other.settled_at_start;
-        self.blocked += other.blocked;
-        self.partial_commits += other.partial_commits;
-        self.commits_behind += other.commits_behind;
-        self.changed += other.changed;
-        self.doubled += other.doubled;
-        self.sources_forgotten += other.sources_forgotten;
-        self.tags_reused += other.tags_reused;
-        self.checkpoints_refused += other.checkpoints_refused;
-        self.checkpoints_without_room += other.checkpoints_without_room;
-        self.counts += other.counts;
+        for (what, times) in &other.seen {
+            self.count(what, *times);
+        }
         self.merged += other.merged;
+    }
+
+    /// Whether everything was seen often enough.
+    pub(super) fn check(&self) {
+        let times = |what: &str| self.seen.get(what).copied().unwrap_or(0);
+        let rare: Vec<String> = FIGURES
+            .iter()
+            .filter(|(what, wanted)| times(what) < *wanted)
+            .map(|(what, wanted)| format!("{} {what} instead of {wanted}", times(what)))
+            .collect();
+        assert!(rare.is_empty(), "only {}", rare.join(", "));
+        let (merged, histories) = (self.merged, times("histories"));
+        assert!(
+            merged * 50 < histories,
+            "sources are told apart in all but {merged} of {histories}"
+        );
     }
 }

@@ -4,7 +4,7 @@ use diskring::{AppendError, PutError};
 use pipeline::books::Counts;
 use pipeline::tally::SourceTally;
 
-use super::truth::{Change, Fate, Loss, Names, Step};
+use super::truth::{Change, Names, Step};
 use super::{SOURCES, World, fatal};
 
 impl World {
@@ -16,7 +16,7 @@ impl World {
         for _ in 0..self.rng.below(12) {
             let payload = vec![7; self.rng.below(self.payload_max)];
             if !self.append(&source, tag, &payload)? {
-                self.coverage.blocked += 1;
+                self.coverage.count("blocked appends", 1);
                 break;
             }
         }
@@ -79,8 +79,8 @@ impl World {
                 key,
                 offset: Some(offset),
             }),
-            Err(PutError::StateFull { .. }) => self.coverage.checkpoints_refused += 1,
-            Err(PutError::Full) => self.coverage.checkpoints_without_room += 1,
+            Err(PutError::StateFull { .. }) => self.coverage.count("checkpoints refused", 1),
+            Err(PutError::Full) => self.coverage.count("checkpoints without room", 1),
             Err(error) => return Err(error.to_string()),
         }
         Ok(())
@@ -91,49 +91,23 @@ impl World {
         let Some(oldest) = self.ring.oldest() else {
             return Ok(false);
         };
-        if self.blocks && self.books.would_lose(oldest.end) {
+        let (first, end) = (oldest.first.get(), oldest.end.get());
+        let would_lose = self.would_lose(end);
+        if self.books.would_lose(oldest.end) != would_lose {
+            return Err(format!("evicting up to {end} loses: {would_lose}"));
+        }
+        if self.blocks && would_lose {
             return Ok(false);
         }
-        let (first, end) = (oldest.first.get(), oldest.end.get());
         let mut losses = Vec::new();
-        for (name, truth) in &self.now.destinations {
-            let driver = self.drivers.get_mut(name);
-            let (given, evicted) = driver.as_ref().map_or((0, 0), |d| (d.given, d.evicted));
-            let start = truth.committed.max(given).max(evicted).max(first);
-            let lost = self.now.unfated(name, start, end.max(start));
-            let in_hand = self
-                .now
-                .unfated(name, first.max(truth.committed), end.min(start));
-            self.coverage.evicted_in_hand += u64::try_from(in_hand.len()).unwrap();
-            self.coverage.evicted += u64::try_from(lost.len()).unwrap();
-            let mut committed = truth.committed;
-            if start < end {
-                if given <= committed {
-                    committed = end;
-                }
-                if let Some(driver) = driver {
-                    driver.evicted = end;
-                    driver.given = driver.given.max(committed);
-                }
-            }
-            let fates: Vec<(u64, Fate)> = lost
-                .into_iter()
-                .map(|(seq, tag)| (seq, Fate::Evicted(tag)))
-                .collect();
-            if self.blocks && (!fates.is_empty() || !in_hand.is_empty()) {
-                return Err(format!("{name} loses records of a ring that blocks"));
-            }
-            losses.push(Loss {
-                destination: name.clone(),
-                fates,
-                committed,
-            });
+        for (name, id) in self.stretches() {
+            losses.push(self.lose(&name, id, (first, end))?);
         }
         self.record(Step::Evict { end, losses });
         self.books.evict(&mut self.ring).map_err(fatal)?;
         self.write()?;
         self.ring.evict_oldest().map_err(fatal)?;
-        self.coverage.evictions += 1;
+        self.coverage.count("evictions", 1);
         self.settle_steps();
         Ok(true)
     }
@@ -175,7 +149,9 @@ impl World {
             return Ok(());
         }
         let tag = opened.tag;
-        self.coverage.tags_reused += u64::from(!self.used_tags.insert(tag));
+        let is_used = !self.used_tags.insert(tag);
+        self.coverage
+            .count("numbers used again", u64::from(is_used));
         if opened.tally != SourceTally::default() {
             return Err(format!("a new source begins with {opened:?}"));
         }
@@ -195,17 +171,7 @@ impl World {
     /// Forgets destinations that are closed, or sources that are gone.
     pub(super) fn forget(&mut self) -> Result<(), String> {
         if self.rng.one_in(4) {
-            let known: Vec<String> = self.now.destinations.keys().cloned().collect();
-            for destination in known {
-                if !self.drivers.contains_key(&destination) {
-                    self.from.remove(&destination);
-                    self.record_change(&destination, Change::Drop);
-                }
-            }
-            return self
-                .books
-                .forget_closed_destinations(&mut self.ring)
-                .map_err(fatal);
+            return self.drop_closed();
         }
         let named: Names = SOURCES
             .iter()
@@ -228,16 +194,20 @@ impl World {
                 });
             }
             // What a driver has in hand may be out of the ring.
-            let mut positions = self.now.destinations.values();
-            let in_hand = positions.any(|truth| truth.committed < self.now.first);
-            if in_hand || self.now.entries[first..].contains(&tag) {
+            if self.now.entries[first..].contains(&tag) {
+                continue;
+            }
+            let (owed, replayed) = self.behind();
+            if owed || replayed {
+                let what = "sources kept for a replay in hand";
+                self.coverage.count(what, u64::from(!owed));
                 continue;
             }
             for destination in self.now.destinations.keys().cloned().collect::<Vec<_>>() {
                 self.record_change(&destination, Change::Untake(tag));
             }
             self.record(Step::DropSource { source });
-            self.coverage.sources_forgotten += 1;
+            self.coverage.count("sources forgotten", 1);
         }
         self.books
             .forget_sources_except(&mut self.ring, &named)
