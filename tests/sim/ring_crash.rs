@@ -10,7 +10,7 @@ use diskring::Mutant;
 use crate::ring_model::run;
 use crate::ring_operation::Coverage;
 
-const SEEDS: u64 = 2_000;
+const SEEDS: u64 = 20_000;
 
 #[test]
 fn every_history_ends_well() {

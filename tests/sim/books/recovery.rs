@@ -123,9 +123,14 @@ impl World {
 }
 
 fn splits(steps: &[Step]) -> u64 {
-    let is_split = |step: &&Step| match step {
-        Step::Destination { change, .. } => matches!(change, Change::Split { .. }),
-        _ => false,
+    let is_split = |step: &&Step| {
+        matches!(
+            step,
+            Step::Destination {
+                change: Change::Split { .. },
+                ..
+            }
+        )
     };
     u64::try_from(steps.iter().filter(is_split).count()).unwrap()
 }

@@ -136,6 +136,7 @@ impl SourceTruth {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "takes what is told as it is")]
 fn same<T: PartialEq + std::fmt::Debug>(what: &str, told: T, truth: T) -> Result<(), String> {
     if told == truth {
         Ok(())
