@@ -15,6 +15,7 @@ use diskring::{Compression, OpenError, Options, Ring, RingId, Sealing, Unrecover
 use pipeline::config::{BufferConfig, ByteSize, DEFAULT_BUFFER, FrameCompression, buffer_table};
 use ring::rand::{SecureRandom, SystemRandom};
 
+use crate::app::with_sources;
 use crate::file_storage::{FileStorage, sync_folder};
 use key::KeyError;
 pub(crate) use key::read_all as read_keys;
@@ -96,6 +97,7 @@ impl std::fmt::Display for RingFileError {
                 path.display()
             ),
             Self::Ring(path, error) => {
+                let error = with_sources(error);
                 write!(
                     f,
                     "the ring {} cannot be recovered: {error}; look at the disk (dmesg) and start \

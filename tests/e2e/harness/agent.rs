@@ -1,5 +1,6 @@
 //! The binary under test.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -10,7 +11,10 @@ use serde_json::Value;
 
 use super::{Program, wait_until, write};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_hydrant");
+/// The binary of this build, or the one that `HYDRANT_TEST_BINARY` names.
+fn binary() -> OsString {
+    std::env::var_os("HYDRANT_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_hydrant").into())
+}
 
 /// How a call of the binary ended.
 #[derive(Debug)]
@@ -22,7 +26,7 @@ pub(crate) struct Outcome {
 
 /// Calls the binary and waits for its end.
 pub(crate) fn hydrant(args: &[&str]) -> Outcome {
-    let output = Command::new(BINARY).args(args).output().unwrap();
+    let output = Command::new(binary()).args(args).output().unwrap();
     Outcome {
         code: output.status.code().expect("ended by itself"),
         stdout: String::from_utf8(output.stdout).unwrap(),
@@ -80,7 +84,7 @@ impl Agent {
         let mut command = Command::new(wrapper[0]);
         command
             .args(&wrapper[1..])
-            .arg(BINARY)
+            .arg(binary())
             .args(["run", "--config"])
             .arg(&self.config);
         self.program = Some(Program::start(&self.folder, "hydrant", &command));
