@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 
 use serde_json::Value;
 
-use crate::harness::{Agent, Folder, Receiver, Rsyslog, free_port, run};
+use crate::harness::{Agent, Folder, Receiver, Rsyslog, free_port, run, wait_until};
 
 struct Syslog {
     agent: Agent,
@@ -29,6 +29,9 @@ impl Syslog {
             &format!("{source}{}", receiver.destination("lake")),
         );
         agent.start();
+        // The agent answers before its listeners are there.
+        let listens = format!("listening on tcp://127.0.0.1:{port}");
+        wait_until(&listens, || agent.log().contains(&listens).then_some(()));
         Syslog {
             agent,
             receiver,
