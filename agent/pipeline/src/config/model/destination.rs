@@ -1,0 +1,242 @@
+//! Where records go, and how.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{TlsConfig, TransformConfig};
+use crate::config::units::{ByteSize, Secret};
+use crate::time::WallClock;
+
+/// `[destinations.NAME]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DestinationConfig {
+    /// Where records go.
+    pub kind: DestinationKind,
+    /// Names of the sources it takes; `None` is every source.
+    pub from: Option<Vec<String>>,
+    /// Names of the buffers it takes from, in the order of their priority; at least one.
+    pub buffers: Vec<String>,
+    /// What is done to records on the way out.
+    pub transforms: Vec<TransformConfig>,
+    /// When a batch is complete.
+    pub batch: BatchConfig,
+    /// How a batch is written.
+    pub format: Format,
+    /// Whether ndjson and `json_array` records carry id, source, agent and times.
+    pub metadata: bool,
+    /// How it is compressed.
+    pub compression: Compression,
+    /// How it is tried again.
+    pub retry: RetryConfig,
+    /// In which order waiting records leave.
+    pub drain: DrainConfig,
+    /// Where refused records are kept.
+    pub dead_letter: DeadLetterConfig,
+}
+
+/// In which order waiting records leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DrainConfig {
+    /// What goes first.
+    pub order: DrainOrder,
+    /// What was received longer ago is no live data.
+    pub live_age_max: Duration,
+    /// So many of a hundred bytes are kept for backlogs and replays; 1 to 90.
+    pub backlog_share_percent: u8,
+}
+
+impl DestinationConfig {
+    /// Whether a full batch whose oldest record was `received` so long ago, with more behind it, is
+    /// to be left to a backlog.
+    pub fn is_overdue(&self, now: WallClock, received: WallClock) -> bool {
+        let DrainConfig {
+            order,
+            live_age_max,
+            ..
+        } = self.drain;
+        // A batch may take its whole age to become full.
+        let age_max = live_age_max.saturating_add(self.batch.age_max);
+        order == DrainOrder::NewestFirst && now.since(received) > age_max
+    }
+}
+
+/// What goes first when much waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DrainOrder {
+    /// The oldest record.
+    OldestFirst,
+    /// What comes in; the backlog goes in the gaps.
+    NewestFirst,
+}
+
+/// Where records go.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DestinationKind {
+    /// Amazon Data Firehose.
+    Firehose(FirehoseConfig),
+    /// Any HTTP endpoint.
+    Http(HttpConfig),
+    /// Files in a folder.
+    Directory(DirectoryConfig),
+}
+
+/// When a batch is complete: whichever comes first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchConfig {
+    /// So many bytes before compression.
+    pub bytes_max: ByteSize,
+    /// So many records.
+    pub count_max: u32,
+    /// So long after its first record was taken; 0 to 900 s, at 0 a record leaves at once.
+    pub age_max: Duration,
+}
+
+/// How records are written one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// A JSON object a line.
+    Ndjson,
+    /// One JSON array.
+    JsonArray,
+    /// The payload, a line each.
+    Raw,
+}
+
+/// How a batch is compressed, as Firehose names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// RFC 1952.
+    Gzip,
+    /// An archive with one deflated file.
+    Zip,
+    /// The stream of snappy-java.
+    Snappy,
+    /// Hadoop's block framing.
+    HadoopSnappy,
+}
+
+/// How a failed batch is tried again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetryConfig {
+    /// The ceiling of the first wait.
+    pub initial: Duration,
+    /// The ceiling of every wait.
+    pub max: Duration,
+    /// After so long a batch goes to the dead letter; `None` never gives up.
+    pub give_up_after: Option<Duration>,
+    /// How long one request may take.
+    pub timeout: Duration,
+}
+
+/// Where refused records are kept, as NDJSON files.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeadLetterConfig {
+    /// The folder; by default `dead-letter/NAME` in the state directory.
+    pub path: PathBuf,
+    /// The size of the folder; the oldest files make room.
+    pub bytes_max: ByteSize,
+}
+
+/// `type = "firehose"`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FirehoseConfig {
+    /// Name of the delivery stream.
+    pub stream: String,
+    /// AWS region, which also names the endpoint.
+    pub region: String,
+    /// Another endpoint, for tests and VPC endpoints.
+    pub endpoint: Option<String>,
+    /// Whether small records share a Firehose record.
+    pub packing: Packing,
+    /// Where the keys come from.
+    pub credentials: CredentialsConfig,
+    /// TLS.
+    pub tls: TlsConfig,
+}
+
+/// Whether small records share a Firehose record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// One record in each.
+    None,
+    /// Newline-terminated lines up to about `hint` bytes.
+    Lines {
+        /// A Firehose record is closed before it grows beyond this.
+        hint: ByteSize,
+    },
+}
+
+/// Where AWS keys come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CredentialsConfig {
+    /// From the configuration.
+    Static {
+        /// Access key id.
+        access_key_id: String,
+        /// Secret access key.
+        secret_access_key: Secret,
+        /// Token of temporary credentials.
+        session_token: Option<Secret>,
+    },
+    /// `AWS_ACCESS_KEY_ID` and so on, else the shared credentials file.
+    Default {
+        /// Profile in the shared file.
+        profile: Option<String>,
+        /// The shared file; `None` is `AWS_SHARED_CREDENTIALS_FILE` or `~/.aws/credentials`.
+        file: Option<PathBuf>,
+    },
+}
+
+/// `type = "http"`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpConfig {
+    /// Where to.
+    pub url: String,
+    /// POST, PUT or PATCH.
+    pub method: HttpMethod,
+    /// More headers.
+    pub headers: BTreeMap<String, Secret>,
+    /// Who asks.
+    pub auth: HttpAuth,
+    /// TLS.
+    pub tls: TlsConfig,
+}
+
+/// The methods that carry a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpMethod {
+    /// POST.
+    Post,
+    /// PUT.
+    Put,
+    /// PATCH.
+    Patch,
+}
+
+/// Who asks.
+#[derive(Clone, Debug, PartialEq)]
+pub enum HttpAuth {
+    /// Nobody in particular.
+    None,
+    /// `Authorization: Bearer`.
+    Bearer(Secret),
+    /// `Authorization: Basic`.
+    Basic {
+        /// User name.
+        username: String,
+        /// Password.
+        password: Secret,
+    },
+}
+
+/// `type = "directory"`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DirectoryConfig {
+    /// The folder.
+    pub path: PathBuf,
+    /// The size of the folder; the oldest files make room.
+    pub bytes_max: ByteSize,
+}
