@@ -27,7 +27,8 @@ impl Books {
     /// Lets a destination begin its live stretch at `at`: what waits before becomes a backlog.
     /// False when there is nothing to split, too many backlogs or no room to remember another.
     ///
-    /// The driver of the live stretch has nothing in hand.
+    /// What the driver of the live stretch has in hand waits again; where nothing is split, all
+    /// stays as it was.
     pub fn split<S: Storage>(
         &mut self,
         ring: &mut Ring<S>,
