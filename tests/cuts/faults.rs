@@ -5,10 +5,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write as _};
+use std::path::Path;
 
 use crate::disk::Disk;
-use crate::harness::{Agent, Folder, Receiver, append, wait_until};
+use crate::harness::{Agent, Answer, Folder, MqttPeer, Receiver, append, free_port, wait_until};
 use crate::machine;
 
 const DISK_BYTES: u64 = 16 << 20;
@@ -44,11 +46,17 @@ impl Faulty {
     }
 
     fn configure(&mut self, ring: &str) {
-        let rest = format!(
-            "[sources.app]\ntype = \"file\"\npaths = [\"{}\"]\n{}",
-            self.folder.text("input.log"),
-            self.receiver.destination("lake"),
+        let input = self.folder.text("input.log");
+        self.configure_source(
+            ring,
+            "app",
+            &format!("type = \"file\"\npaths = [\"{input}\"]"),
         );
+    }
+
+    fn configure_source(&mut self, ring: &str, name: &str, source: &str) {
+        let destination = self.receiver.destination("lake");
+        let rest = format!("[sources.{name}]\n{source}\n{destination}");
         self.agent.configure(ring, &rest);
     }
 
@@ -144,4 +152,107 @@ fn a_ring_that_does_not_fit_leaves_nothing_behind() {
     faulty.configure("2MiB");
     faulty.feed(0, LINES);
     faulty.recovers();
+}
+
+/// Publishes a message; true when it is acknowledged, false when the connection ends instead.
+fn is_acknowledged(peer: &mut MqttPeer, id: u16) -> bool {
+    let published = peer.publish(id, false, "plant/data", &format!("message {id}"));
+    let answer = published.and_then(|()| peer.read_packet());
+    match answer {
+        Ok((first, body)) => {
+            let of = u16::from(body[0]) * 256 + u16::from(body[1]);
+            assert_eq!((first, of), (0x40, id));
+            true
+        }
+        // Nobody acknowledges later what is not answered by now.
+        Err(error) => {
+            assert_ne!(
+                error.kind(),
+                ErrorKind::WouldBlock,
+                "neither PUBACK nor end"
+            );
+            false
+        }
+    }
+}
+
+#[test]
+fn nothing_is_acknowledged_after_a_failed_sync() {
+    const BEFORE: u16 = 20;
+    let Some(mut faulty) = Faulty::new("2MiB") else {
+        return;
+    };
+    let port = free_port();
+    let source = format!("type = \"mqtt_listener\"\nlisten = \"127.0.0.1:{port}\"");
+    faulty.configure_source("2MiB", "devices", &source);
+    faulty.agent.start();
+    let mut peer = MqttPeer::connect(port, "boiler").unwrap();
+    for id in 1..=BEFORE {
+        assert!(is_acknowledged(&mut peer, id), "message {id}");
+    }
+    faulty.fail("flush");
+    assert!(!is_acknowledged(&mut peer, BEFORE + 1));
+    faulty.ends_with(&["buffer.ring", "os error 5", "dmesg"]);
+    faulty.disk = faulty.disk.take().map(Disk::replaced);
+    faulty.receiver.set_down(false);
+    faulty.agent.start();
+    let last = format!("message {BEFORE}");
+    faulty.receiver.wait_for_message(&last);
+    let wanted: Vec<String> = (1..=BEFORE).map(|id| format!("message {id}")).collect();
+    let log = faulty.receiver.log();
+    // What was not acknowledged may be there too.
+    assert_eq!(log.messages_once()[..wanted.len()], wanted);
+}
+
+/// Takes all the space there is.
+fn fill(path: &Path) {
+    let mut file = File::create(path).unwrap();
+    for piece in [1 << 16, 1 << 9] {
+        let error = loop {
+            if let Err(error) = file.write_all(&vec![0; piece]) {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::StorageFull);
+    }
+}
+
+#[test]
+fn dead_letters_wait_for_a_disk_that_is_full() {
+    let Some(mut faulty) = Faulty::new("2MiB") else {
+        return;
+    };
+    faulty.agent.start();
+    let ballast = faulty.folder.join("run/state/ballast");
+    fill(&ballast);
+    faulty.receiver.set_script(|_| Answer::status(400));
+    faulty.receiver.set_down(false);
+    faulty.feed(0, LINES);
+    faulty.agent.wait_for_error(
+        "destinations",
+        "lake",
+        &["dead-letter/lake", "os error 28", "free"],
+    );
+    // The ring has its space: it takes in and keeps what cannot be kept elsewhere.
+    faulty.wait_for_durable(LINES);
+    assert_eq!(faulty.agent.count("destinations", "lake", "rejected"), 0);
+    fs::remove_file(&ballast).unwrap();
+    let all = u64::try_from(LINES).unwrap();
+    faulty
+        .agent
+        .wait_for_count("destinations", "lake", "rejected", all);
+    let mut letters = Vec::new();
+    for file in fs::read_dir(faulty.folder.join("run/state/dead-letter/lake")).unwrap() {
+        let text = fs::read_to_string(file.unwrap().path()).unwrap();
+        letters.extend(text.lines().map(str::to_owned));
+    }
+    assert_eq!(letters.len(), LINES);
+    for number in 0..LINES {
+        let line = format!("line {number:06}");
+        assert_eq!(
+            letters.iter().filter(|text| text.contains(&line)).count(),
+            1
+        );
+    }
+    assert!(faulty.agent.stop().success());
 }

@@ -56,8 +56,11 @@ impl Driver<'_> {
             }
             Err(error @ FileError::Io(_)) => {
                 // The records stay in the ring until the folder can take them.
-                let text = format!("dead letters cannot be kept: {error}");
-                tracing::error!(destination = self.parts.name, "{text}");
+                let destination = &self.parts.name;
+                let text = format!(
+                    "dead letters cannot be kept: {error}; free or mend that disk, or set destinations.{destination}.dead_letter.path; the records wait"
+                );
+                tracing::error!(destination, "{text}");
                 counters.set_error(self.rank, Some(&text));
                 sleep(SETUP_PAUSE).await;
             }
