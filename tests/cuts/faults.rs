@@ -241,12 +241,20 @@ fn dead_letters_wait_for_a_disk_that_is_full() {
     faulty
         .agent
         .wait_for_count("destinations", "lake", "rejected", all);
-    let mut letters = Vec::new();
+    let log = faulty.agent.log();
+    assert_eq!(
+        log.matches("dead letters cannot be kept").count(),
+        1,
+        "{log}"
+    );
+    let (mut letters, mut files) = (Vec::new(), 0);
     for file in fs::read_dir(faulty.folder.join("run/state/dead-letter/lake")).unwrap() {
+        files += 1;
         let text = fs::read_to_string(file.unwrap().path()).unwrap();
         letters.extend(text.lines().map(str::to_owned));
     }
     assert_eq!(letters.len(), LINES);
+    assert_eq!(log.matches("are kept as dead letters").count(), files);
     for number in 0..LINES {
         let line = format!("line {number:06}");
         assert_eq!(

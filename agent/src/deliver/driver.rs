@@ -322,6 +322,10 @@ impl Driver<'_> {
     }
 
     fn show_trouble(&self) {
+        // Until its letters are kept, what is wrong with the folder is what stands in the way.
+        if matches!(self.delivery.poll(self.now()), Action::DeadLetter(_)) {
+            return;
+        }
         let text = self
             .delivery
             .trouble()

@@ -31,15 +31,16 @@ impl Driver<'_> {
         let name = self
             .dead_letters
             .file_name(dead.range, dead_letter::EXTENSION);
-        tracing::warn!(
-            destination = self.parts.name,
-            reason = dead.refusal.reason,
-            file = name,
-            "records were refused and are kept as dead letters"
-        );
         let counters = &self.parts.gauges.counters;
-        match self.dead_letters.write(name, Arc::new(lines)).await {
+        let written = self.dead_letters.write(name.clone(), Arc::new(lines));
+        match written.await {
             Ok(removed) => {
+                tracing::warn!(
+                    destination = self.parts.name,
+                    reason = dead.refusal.reason,
+                    file = name,
+                    "records were refused and are kept as dead letters"
+                );
                 counters
                     .dead_letters_removed
                     .fetch_add(removed, Ordering::Relaxed);
@@ -60,8 +61,9 @@ impl Driver<'_> {
                 let text = format!(
                     "dead letters cannot be kept: {error}; free or mend that disk, or set destinations.{destination}.dead_letter.path; the records wait"
                 );
-                tracing::error!(destination, "{text}");
-                counters.set_error(self.rank, Some(&text));
+                if counters.set_error(self.rank, Some(&text)) {
+                    tracing::error!(destination, "{text}");
+                }
                 sleep(SETUP_PAUSE).await;
             }
         }
