@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use crate::harness::{
-    Agent, Broker, Certificates, Folder, Receiver, never_within, run_with, wait_until,
+    Agent, Broker, Certificates, Folder, Receiver, never_within, publish, run_with, wait_until,
 };
 
 /// A source that subscribes to everything below `plant/`.
@@ -268,4 +270,110 @@ fn a_broker_that_is_down_costs_nothing() {
     // A tick is 10 ms.
     let used = agent.processor_ticks() - before;
     assert!(used < 30, "{used} ticks of processor time within 3 s");
+}
+
+/// The topic says where a value comes from; a topic that no template fits is kept as it is.
+#[test]
+fn fields_are_read_out_of_topics() {
+    let folder = Folder::new();
+    let mut broker = Broker::start(&folder);
+    let receiver = Receiver::start();
+    let listen = crate::harness::free_port();
+    let config = format!(
+        "[sources.plant]\ntype = \"mqtt\"\nurl = \"{}\"\ntopics = [\"plant/#\"]\n\
+         topic_template = [\"plant/{{site}}/{{device}}/telemetry\", \"plant/{{site}}/{{rest...}}\"]\n\
+         [sources.devices]\ntype = \"mqtt_listener\"\nlisten = \"127.0.0.1:{listen}\"\n\
+         topic_template = \"{{kind}}/+/{{number}}\"\n{}",
+        broker.url(),
+        receiver.destination("lake")
+    );
+    let mut agent = Agent::new(folder.path(), &config);
+    agent.start();
+    broker.wait_for_line("plant/#");
+    broker.publish("plant/7/pump/telemetry", "one", &["-q", "1"]);
+    let record = receiver.wait_for_message("one");
+    assert_eq!(
+        (&record["site"], &record["device"]),
+        (&json!("7"), &json!("pump"))
+    );
+    assert_eq!(record["topic"], "plant/7/pump/telemetry", "{record}");
+    broker.publish("plant/8/a/b", "two", &["-q", "1"]);
+    let record = receiver.wait_for_message("two");
+    assert_eq!(
+        (&record["site"], &record["rest"]),
+        (&json!("8"), &json!("a/b"))
+    );
+    broker.publish("plant/9", "three", &["-q", "1"]);
+    let record = receiver.wait_for_message("three");
+    assert_eq!(
+        (&record["site"], &record["topic"]),
+        (&Value::Null, &json!("plant/9"))
+    );
+    publish(listen, "meter/x/4", "four", &["-q", "1"]);
+    let record = receiver.wait_for_message("four");
+    assert_eq!(
+        (&record["kind"], &record["number"]),
+        (&json!("meter"), &json!("4"))
+    );
+}
+
+/// Two agents share a subscription: each message is stored by one of them, also what came while
+/// one was away.
+#[test]
+fn agents_that_share_a_subscription_store_each_message_once() {
+    for version in ["3.1.1", "5"] {
+        let (folder, other) = (Folder::new(), Folder::new());
+        let mut broker = Broker::start(&folder);
+        let receiver = Receiver::start();
+        let config = |client: &str| {
+            format!(
+                "[sources.plant]\ntype = \"mqtt\"\nurl = \"{}\"\nversion = \"{version}\"\n\
+                 topics = [\"$share/agents/plant/+/data\"]\nclient_id = \"{client}\"\n{}",
+                broker.url(),
+                receiver.destination("lake")
+            )
+        };
+        let mut agents = [
+            Agent::new(folder.path(), &config("one")),
+            Agent::new(other.path(), &config("two")),
+        ];
+        agents.iter_mut().for_each(Agent::start);
+        broker.wait_for_line("one 1 $share/agents/plant/+/data");
+        broker.wait_for_line("two 1 $share/agents/plant/+/data");
+        let mut expected: Vec<String> = (0..200).map(|n| format!("message {n}")).collect();
+        let port = broker.port.to_string();
+        let args = [
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &port,
+            "-t",
+            "plant/1/data",
+            "-q",
+            "1",
+            "-l",
+        ];
+        let send = |messages: &[String]| {
+            run_with(
+                "mosquitto_pub",
+                &args,
+                (messages.join("\n") + "\n").as_bytes(),
+            );
+        };
+        send(&expected[..100]);
+        receiver.wait_for_messages(100);
+        for agent in &agents {
+            assert!(
+                agent.count("sources", "plant", "stored") > 0,
+                "{version}: one took all"
+            );
+        }
+        assert_eq!(agents[1].stop().code(), Some(0));
+        send(&expected[100..]);
+        agents[1].start();
+        let mut messages = receiver.wait_for_messages(200);
+        messages.sort();
+        expected.sort();
+        assert!(messages == expected, "{version}: {messages:?}");
+    }
 }

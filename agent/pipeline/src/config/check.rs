@@ -231,18 +231,19 @@ impl Checker<'_> {
             (Kind::Table(section), Tree::Table(table)) => {
                 Value::Table(self.section(section, path, node.key_at, table))
             }
-            (Kind::List(_), Tree::Array(nodes)) if nodes.is_empty() => {
+            (Kind::List(_) | Kind::OneOrMore(_), Tree::Array(nodes)) if nodes.is_empty() => {
                 let suggestion = "leave it out, or write at least one".to_owned();
                 self.problems
                     .error(node.at, path, "is an empty list", Some(suggestion));
                 Value::Unusable
             }
-            (Kind::List(kind), Tree::Array(nodes)) => Value::List(
+            (Kind::List(kind) | Kind::OneOrMore(kind), Tree::Array(nodes)) => Value::List(
                 nodes
                     .iter()
                     .map(|node| self.written(kind, path, node))
                     .collect(),
             ),
+            (Kind::OneOrMore(kind), _) => Value::List(vec![self.written(kind, path, node)]),
             (Kind::Map(kind), Tree::Table(table)) => {
                 let settings = table.iter().map(|(name, node)| {
                     (name.clone(), self.written(kind, &join(path, name), node))

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::decode::mqtt::{TopicTemplate, TopicTemplates};
+
 use super::Parts;
 use super::model::{
     AgentConfig, BatchConfig, BufferConfig, Compression, Config, CredentialsConfig, DEFAULT_BUFFER,
@@ -211,6 +213,7 @@ fn source(agent: &AgentConfig, name: &str, component: &Component) -> Option<Sour
             password: settings.secret("password").cloned(),
             connections_max: settings.integer("connections_max")?,
             packet_bytes_max: settings.size("packet_bytes_max")?,
+            topic_templates: topic_templates(settings),
             idle_max: settings.duration("idle_max")?,
         }),
         "file" => SourceKind::File(FileConfig {
@@ -243,6 +246,7 @@ fn mqtt(agent: &AgentConfig, name: &str, settings: &Settings) -> Option<MqttConf
         },
         client_id: client_id.unwrap_or_else(|| format!("hydrant-{}-{name}", agent.id)),
         topics: settings.texts("topics"),
+        topic_templates: topic_templates(settings),
         qos: match settings.integer("qos")? {
             0_u64 => Qos::AtMostOnce,
             1 => Qos::AtLeastOnce,
@@ -256,6 +260,15 @@ fn mqtt(agent: &AgentConfig, name: &str, settings: &Settings) -> Option<MqttConf
         packet_bytes_max: settings.size("packet_bytes_max")?,
         in_flight_max: settings.integer("in_flight_max")?,
     })
+}
+
+fn topic_templates(settings: &Settings) -> TopicTemplates {
+    let texts = settings.texts("topic_template");
+    // What is no template was reported.
+    let templates = texts
+        .iter()
+        .filter_map(|text| TopicTemplate::parse(text).ok());
+    TopicTemplates::new(templates.collect())
 }
 
 fn syslog(settings: &Settings) -> Option<SyslogConfig> {

@@ -9,6 +9,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::decode::mqtt::TopicTemplates;
+
 use super::units::{ByteSize, Secret};
 pub use destination::*;
 
@@ -164,6 +166,8 @@ pub struct MqttConfig {
     pub client_id: String,
     /// Topic filters.
     pub topics: Vec<String>,
+    /// Fields that are read out of the topic.
+    pub topic_templates: TopicTemplates,
     /// The quality of service asked for.
     pub qos: Qos,
     /// User name.
@@ -193,6 +197,8 @@ pub struct MqttListenerConfig {
     pub connections_max: usize,
     /// The largest packet taken.
     pub packet_bytes_max: ByteSize,
+    /// Fields that are read out of the topic.
+    pub topic_templates: TopicTemplates,
     /// A device without keep-alive that is silent for so long is disconnected.
     pub idle_max: Duration,
 }

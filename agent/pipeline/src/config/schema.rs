@@ -125,7 +125,8 @@ fn key(key: &'static Key) -> Value {
 fn kind(kind: &'static Kind) -> Value {
     match kind {
         Kind::Text(TextRule::Empty) => json!({ "type": "string" }),
-        Kind::Text(TextRule::Any | TextRule::TopicFilter) | Kind::Secret => {
+        Kind::Text(TextRule::Any | TextRule::TopicFilter | TextRule::TopicTemplate)
+        | Kind::Secret => {
             json!({ "type": "string", "minLength": 1 })
         }
         Kind::Text(TextRule::Name) => {
@@ -159,6 +160,11 @@ fn kind(kind: &'static Kind) -> Value {
             or_reference(&json!({ "type": "string", "pattern": pattern }))
         }
         Kind::List(each) => json!({ "type": "array", "items": self::kind(each), "minItems": 1 }),
+        Kind::OneOrMore(each) => {
+            let one = self::kind(each);
+            let more = json!({ "type": "array", "items": one, "minItems": 1 });
+            json!({ "anyOf": [one, more] })
+        }
         Kind::Map(each) => json!({ "type": "object", "additionalProperties": self::kind(each) }),
         Kind::Json => json!({}),
         Kind::Table(section) => self::section(section, None),

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crate::decode::mqtt::{TemplateError, TopicTemplate, check_filter};
+
 use super::check::instead;
 use super::keys::{Kind, NAME_LEN_MAX, Range, TextRule, UrlRule};
 use super::settings::{Url, Value};
@@ -42,7 +44,9 @@ pub(super) fn scalar(kind: &'static Kind, tree: &Tree) -> Result<Value, Wrong> {
         Kind::Listen(schemes) => listen(schemes, tree),
         Kind::Url(rule) => url(*rule, tree).map(Value::Url),
         Kind::Json => json(tree).map(Value::Json),
-        Kind::List(_) => Err(not(tree, "a list", "write it in brackets: [...]")),
+        Kind::List(_) | Kind::OneOrMore(_) => {
+            Err(not(tree, "a list", "write it in brackets: [...]"))
+        }
         Kind::Map(_) | Kind::Table(_) => Err(not(tree, "a table", "write { name = ... }")),
     }
 }
@@ -92,38 +96,22 @@ fn text(rule: TextRule, tree: &Tree) -> Result<Value, Wrong> {
                 return Err(not(tree, "a region", "write one like \"eu-west-1\""));
             }
         }
-        TextRule::TopicFilter => topic_filter(text, tree)?,
+        TextRule::TopicFilter => {
+            check_filter(text).map_err(|error| not(tree, "a topic filter", error.hint()))?;
+        }
+        TextRule::TopicTemplate => {
+            let error = |error: TemplateError| {
+                let message = format!("{} is not a topic template: {error}", tree.describe());
+                wrong(message, error.hint())
+            };
+            TopicTemplate::parse(text).map_err(error)?;
+        }
         TextRule::Glob if text.starts_with('/') => {}
         TextRule::Glob => {
             return Err(not(tree, "an absolute path", "begin it with \"/\""));
         }
     }
     Ok(Value::Text(text.to_owned()))
-}
-
-/// MQTT 5, section 4.7.1.
-fn topic_filter(text: &str, tree: &Tree) -> Result<(), Wrong> {
-    if text.len() > usize::from(u16::MAX) || text.contains('\0') {
-        return Err(not(tree, "a topic filter", ""));
-    }
-    let mut levels = text.split('/').peekable();
-    while let Some(level) = levels.next() {
-        if level.contains('+') && level != "+" {
-            return Err(not(
-                tree,
-                "a topic filter",
-                "\"+\" must fill its whole level",
-            ));
-        }
-        if level.contains('#') && (level != "#" || levels.peek().is_some()) {
-            return Err(not(
-                tree,
-                "a topic filter",
-                "\"#\" must be the whole last level",
-            ));
-        }
-    }
-    Ok(())
 }
 
 fn secret(tree: &Tree) -> Result<Value, Wrong> {

@@ -191,6 +191,7 @@ impl<'a> Connection<'a> {
             return Ok(());
         };
         let mut record = publish.record(batch.received_at(), topic, None);
+        self.config.topic_templates.add_fields(&mut record);
         if packet.missing > 0 {
             let told = format!(
                 "message of {} bytes on topic {topic:?} was cut to {}: raise packet_bytes_max",

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pipeline::config::{ByteSize, MqttVersion, Qos, Secret};
+use pipeline::decode::mqtt::TopicTemplates;
 use tokio::net::TcpListener;
 
 use super::harness::{Harness, Peer};
@@ -16,6 +17,7 @@ fn config(port: u16, version: MqttVersion) -> MqttConfig {
         version,
         client_id: "gw".to_owned(),
         topics: vec!["a/#".to_owned()],
+        topic_templates: TopicTemplates::default(),
         qos: Qos::AtLeastOnce,
         username: Some("u".to_owned()),
         password: Some(Secret::new("p")),

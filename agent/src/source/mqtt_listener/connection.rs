@@ -236,7 +236,8 @@ impl Connection {
                 self.shared.intake.counters().clear_error();
                 0
             }
-            Step::Store(record, receipt) => {
+            Step::Store(mut record, receipt) => {
+                self.shared.topic_templates.add_fields(&mut record);
                 let owed = usize::from(receipt.is_some());
                 batch.push(record, receipt);
                 owed
@@ -325,8 +326,9 @@ impl Connection {
         }
         let mut batch = intake.batch();
         if close != Close::Shutdown
-            && let Some(will) = self.protocol.take_will(batch.received_at())
+            && let Some(mut will) = self.protocol.take_will(batch.received_at())
         {
+            self.shared.topic_templates.add_fields(&mut will);
             batch.push(will, None);
             if intake.send(batch).await == Err(Closed) {
                 tracing::debug!(source = intake.name(), "the store ended before a will");

@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pipeline::config::MqttListenerConfig;
+use pipeline::decode::mqtt::TopicTemplates;
 use pipeline::receipt::Receipt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -53,6 +54,7 @@ const END_MAX: Duration = Duration::from_millis(2500);
 struct Shared {
     intake: Intake,
     limits: Limits,
+    topic_templates: TopicTemplates,
     hub: Mutex<Hub>,
 }
 
@@ -123,6 +125,7 @@ pub(crate) async fn run(config: MqttListenerConfig, intake: Intake, mut shutdown
     let shared = Arc::new(Shared {
         intake,
         limits,
+        topic_templates: config.topic_templates.clone(),
         hub: Mutex::new(hub),
     });
     let Some(listener) = open(&config, &shared.intake, &mut shutdown).await else {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pipeline::config::ByteSize;
+use pipeline::decode::mqtt::TopicTemplates;
 
 use super::*;
 use crate::source::mqtt::harness::{Harness, Peer};
@@ -21,6 +22,7 @@ async fn start(connections_max: usize, idle_max: Duration) -> (Harness, SocketAd
         connections_max,
         packet_bytes_max: ByteSize::bytes(200),
         idle_max,
+        topic_templates: TopicTemplates::default(),
     };
     tokio::spawn(run(config, harness.intake.clone(), harness.shutdown()));
     (harness, listen)
@@ -156,6 +158,7 @@ async fn an_idle_connection_is_small() {
             username: None,
             password: None,
         },
+        topic_templates: TopicTemplates::default(),
         hub: Mutex::new(Hub {
             sessions: Sessions::new(1),
             connections: HashMap::new(),

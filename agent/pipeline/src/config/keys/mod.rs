@@ -92,6 +92,8 @@ pub(super) enum Kind {
     Url(UrlRule),
     /// A list with at least one of these.
     List(&'static Kind),
+    /// One of these, or a list with at least one.
+    OneOrMore(&'static Kind),
     /// A table of the user's own keys, each with one of these.
     Map(&'static Kind),
     /// Anything that JSON can say.
@@ -113,6 +115,8 @@ pub(super) enum TextRule {
     Region,
     /// A topic filter of MQTT.
     TopicFilter,
+    /// A topic whose levels have names.
+    TopicTemplate,
     /// An absolute path with wildcards.
     Glob,
 }
@@ -166,6 +170,7 @@ impl Kind {
     pub(super) fn describe(&self) -> String {
         match self {
             Self::Text(TextRule::TopicFilter) => "topic filter".to_owned(),
+            Self::Text(TextRule::TopicTemplate) => "topic with `{name}` levels".to_owned(),
             Self::Text(TextRule::Glob) => "path with wildcards".to_owned(),
             Self::Text(_) => "text".to_owned(),
             Self::Secret => "secret text".to_owned(),
@@ -209,6 +214,7 @@ impl Kind {
                 format!("{} URL", forms.join(" or "))
             }
             Self::List(kind) => format!("list: {}", kind.describe()),
+            Self::OneOrMore(kind) => format!("{}, or a list of them", kind.describe()),
             Self::Map(kind) => format!("table of names: {}", kind.describe()),
             Self::Json => "any value".to_owned(),
             Self::Table(_) => "table".to_owned(),

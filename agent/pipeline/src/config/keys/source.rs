@@ -39,8 +39,10 @@ static MQTT_KEYS: &[Key] = &[
         name: "topics",
         kind: Kind::List(&Kind::Text(TextRule::TopicFilter)),
         default: Default::Required,
-        doc: "Topic filters, with `+` and `#`.",
+        doc: "Topic filters, with `+` and `#`. Of agents that subscribe to \
+              `$share/GROUP/FILTER` each message goes to one.",
     },
+    TOPIC_TEMPLATE,
     Key {
         name: "qos",
         kind: Kind::Integer(range(0, 2)),
@@ -130,6 +132,7 @@ static MQTT_LISTENER: Section = Section {
                 doc: "How many devices at once.",
             },
             PACKET_BYTES_MAX,
+            TOPIC_TEMPLATE,
             Key {
                 name: "idle_max",
                 kind: Kind::Duration(range(SECOND, DAY)),
@@ -230,6 +233,15 @@ const PACKET_BYTES_MAX: Key = Key {
     }),
     default: Default::Text("256KiB"),
     doc: "The largest packet that is taken.",
+};
+
+const TOPIC_TEMPLATE: Key = Key {
+    name: "topic_template",
+    kind: Kind::OneOrMore(&Kind::Text(TextRule::TopicTemplate)),
+    default: Default::Absent("none"),
+    doc: "Fields that are read out of the topic, such as `plant/{site}/{device}/telemetry`. \
+          `{name...}` takes all levels that are left, `+` and `#` take theirs without a name; \
+          of several the first that fits counts.",
 };
 
 static COMMON: &[Key] = &[

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::decode::mqtt::{TopicTemplate, filters_overlap, share_group};
 use crate::decode::syslog::SyslogZone;
 
 use super::super::Parts;
@@ -14,6 +15,7 @@ use super::{is_loopback, needs, of_kind, tls};
 pub(super) fn check(parts: &Parts, problems: &mut Problems) {
     for (_, settings) in of_kind(&parts.sources, "mqtt") {
         needs(settings, "password", "username", problems);
+        topics(settings, problems);
         let Some(url) = settings.url("url") else {
             continue;
         };
@@ -41,6 +43,36 @@ pub(super) fn check(parts: &Parts, problems: &mut Problems) {
             let suggestion = "add username and password".to_owned();
             let at = settings.place_of("listen");
             problems.warning(at, &settings.path_of("listen"), message, Some(suggestion));
+        }
+    }
+}
+
+/// What is subscribed to twice comes twice, and a template that fits nothing is a mistake.
+fn topics(settings: &Settings, problems: &mut Problems) {
+    let filters = settings.texts("topics");
+    for (number, (one, setting)) in filters.iter().zip(settings.list("topics")).enumerate() {
+        let others = filters.iter().take(number);
+        let is_double =
+            |other: &&String| share_group(one) != share_group(other) && filters_overlap(one, other);
+        if let Some(other) = others.into_iter().find(is_double) {
+            let message = format!(
+                "{} and {} take the same messages apart from each other: each is stored twice",
+                quoted(other),
+                quoted(one)
+            );
+            let suggestion = "leave one of them out".to_owned();
+            let path = settings.path_of("topics");
+            problems.warning(setting.at, &path, message, Some(suggestion));
+        }
+    }
+    for setting in settings.list("topic_template") {
+        let Some(text) = setting.text() else { continue };
+        let fits = |template: TopicTemplate| filters.iter().any(|one| template.may_fit(one));
+        if TopicTemplate::parse(text).is_ok_and(|template| !fits(template)) {
+            let message = format!("{} fits no topic that topics take", quoted(text));
+            let suggestion = "compare it with topics level by level".to_owned();
+            let path = settings.path_of("topic_template");
+            problems.warning(setting.at, &path, message, Some(suggestion));
         }
     }
 }

@@ -134,6 +134,41 @@ fn one_mistake_each_in_sources() {
 }
 
 #[test]
+fn one_mistake_each_in_topics() {
+    let mqtt = |rest: &str| {
+        format!("[sources.x]\ntype = \"mqtt\"\nurl = \"mqtt://b\"\n{rest}topics = [\"plant/#\"]\n")
+    };
+    check_one(
+        &mqtt("topic_template = \"plant/x{site}\"\n"),
+        "4 sources.x.topic_template: \"plant/x{site}\" is not a topic template: the level \
+         \"x{site}\" is half a wildcard; let {name}, {name...}, \"+\" or \"#\" fill its whole level",
+    );
+    check_one(
+        &mqtt("topic_template = [\"plant/{site}\", \"plant/{topic}/+\"]\n"),
+        "4 sources.x.topic_template: \"plant/{topic}/+\" is not a topic template: every message \
+         has a field topic of its own; give the level another name",
+    );
+    check_one(
+        &mqtt("topic_template = [\"plant/{site}\", \"works/{site}/+\"]\n"),
+        "4 warning: sources.x.topic_template: \"works/{site}/+\" fits no topic that topics take; \
+         compare it with topics level by level",
+    );
+    let topics = |topics: &str| {
+        format!("[sources.x]\ntype = \"mqtt\"\nurl = \"mqtt://b\"\ntopics = {topics}\n")
+    };
+    check_one(
+        &topics("[\"$share/plant\"]"),
+        "4 sources.x.topics: \"$share/plant\" is not a topic filter; \
+         write one like \"$share/group/plant/+/telemetry\"",
+    );
+    check_one(
+        &topics("[\"$share/g/plant/#\", \"plant/+/data\"]"),
+        "4 warning: sources.x.topics: \"$share/g/plant/#\" and \"plant/+/data\" take the same \
+         messages apart from each other: each is stored twice; leave one of them out",
+    );
+}
+
+#[test]
 fn one_mistake_each_in_listeners_and_files() {
     let session = "type = \"mqtt\"\nurl = \"mqtt://b\"\ntopics = [\"a\"]\nclient_id = \"c\"\n";
     check_one(

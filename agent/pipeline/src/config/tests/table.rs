@@ -88,6 +88,7 @@ fn values(kind: &'static Kind) -> Vec<String> {
     let one = |text: &str| vec![text.to_owned()];
     match kind {
         Kind::Text(keys::TextRule::Glob) | Kind::Path => one("\"/a\""),
+        Kind::Text(keys::TextRule::TopicTemplate) => one("\"{a}\""),
         Kind::Text(_) | Kind::Secret => one("\"a\""),
         Kind::Bool => vec!["true".to_owned(), "false".to_owned()],
         Kind::Integer(range) | Kind::Size(range) => {
@@ -120,6 +121,11 @@ fn values(kind: &'static Kind) -> Vec<String> {
             .iter()
             .map(|value| format!("[{value}]"))
             .collect(),
+        Kind::OneOrMore(each) => {
+            let values = values(each);
+            let listed = values.iter().map(|value| format!("[{value}]")).collect();
+            [values, listed].concat()
+        }
         Kind::Map(each) => values(each)
             .iter()
             .map(|value| format!("{{ a = {value} }}"))

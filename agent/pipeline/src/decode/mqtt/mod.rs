@@ -7,9 +7,11 @@
 
 mod aliases;
 mod connect;
+mod filter;
 mod properties;
 mod publish;
 mod reader;
+mod template;
 
 use std::fmt;
 
@@ -17,8 +19,10 @@ use crate::config::MqttVersion;
 
 pub use aliases::Aliases;
 pub use connect::{Connect, ConnectError, Will};
+pub use filter::{FilterError, check_filter, filters_overlap, share_group, unshared};
 pub use properties::{Properties, Property};
 pub use publish::{Publish, Sender};
+pub use template::{TemplateError, TopicTemplate, TopicTemplates};
 
 use properties::id;
 use reader::Reader;
