@@ -1,8 +1,8 @@
 //! Where messages begin and end in a TCP stream (RFC 6587): counted octets or a newline, decided
 //! anew for each message, because senders mix them.
 //!
-//! A message that begins with a number, a space and `<` is counted; any other ends at a newline
-//! or a NUL. The buffer holds at most one message of the allowed size and what was last handed
+//! A message that begins with a number, a space and a priority (`<13>`) is counted; any other ends at
+//! a newline or a NUL. The buffer holds at most one message of the allowed size and what was last handed
 //! in; how the stream is split makes no difference to the messages.
 
 /// One message as it was framed.
@@ -162,26 +162,52 @@ enum Framing {
 }
 
 fn detect(rest: &[u8]) -> Framing {
-    let digits = rest
-        .iter()
-        .take(COUNT_DIGITS_MAX + 1)
-        .take_while(|byte| byte.is_ascii_digit())
-        .count();
-    match (rest.first(), rest.get(digits), rest.get(digits + 1)) {
-        (None, _, _) => Framing::Unknown,
-        (Some(b'1'..=b'9'), after, second) if digits <= COUNT_DIGITS_MAX => match (after, second) {
-            (None, _) | (Some(b' '), None) => Framing::Unknown,
-            (Some(b' '), Some(b'<')) => rest
-                .get(..digits)
-                .and_then(|count| std::str::from_utf8(count).ok()?.parse().ok())
-                .map_or(Framing::Line, |count| Framing::Counted {
-                    header: digits + 1,
-                    count,
-                }),
+    let digits = run_of_digits(rest, COUNT_DIGITS_MAX + 1);
+    if digits == 0 || digits > COUNT_DIGITS_MAX {
+        return match rest {
+            [] => Framing::Unknown,
             _ => Framing::Line,
-        },
-        _ => Framing::Line,
+        };
     }
+    let (Some(count), Some(behind)) = (rest.get(..digits), rest.get(digits..)) else {
+        return Framing::Line;
+    };
+    let message = match behind {
+        [] => return Framing::Unknown,
+        [b' ', message @ ..] => message,
+        _ => return Framing::Line,
+    };
+    match has_priority(message) {
+        None => Framing::Unknown,
+        Some(false) => Framing::Line,
+        Some(true) => match std::str::from_utf8(count)
+            .ok()
+            .and_then(|count| count.parse().ok())
+        {
+            None | Some(0) => Framing::Line,
+            Some(count) => Framing::Counted {
+                header: digits + 1,
+                count,
+            },
+        },
+    }
+}
+
+/// Whether it begins with a number in angle brackets; `None` when more bytes are needed to tell.
+fn has_priority(message: &[u8]) -> Option<bool> {
+    let inside = match message {
+        [] => return None,
+        [b'<', inside @ ..] => inside,
+        _ => return Some(false),
+    };
+    let digits = run_of_digits(inside, PRIORITY_DIGITS_MAX);
+    inside.get(digits).map(|end| digits > 0 && *end == b'>')
+}
+
+/// How many digits `bytes` begins with, `most` at most.
+fn run_of_digits(bytes: &[u8], most: usize) -> usize {
+    let first = bytes.iter().take(most);
+    first.take_while(|byte| byte.is_ascii_digit()).count()
 }
 
 fn find_end(rest: &[u8], searched: usize) -> Option<usize> {
@@ -194,12 +220,18 @@ const fn is_filler(byte: u8) -> bool {
     matches!(byte, b'\n' | b'\r' | 0)
 }
 
-/// A count of nine digits fits every machine's `usize`.
+/// A count of nine digits fits every machine's `usize`. Zeros in front are taken although RFC 6587
+/// has none.
 const COUNT_DIGITS_MAX: usize = 9;
+
+const PRIORITY_DIGITS_MAX: usize = 3;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A count, a space and a priority, of which the last byte has not come.
+    const HEADER_BYTES_MAX: usize = COUNT_DIGITS_MAX + 1 + PRIORITY_DIGITS_MAX + 2;
 
     fn frame(pieces: &[&[u8]], message_bytes_max: usize) -> Vec<(Vec<u8>, bool)> {
         let mut framer = Framer::new(message_bytes_max);
@@ -211,10 +243,7 @@ mod tests {
             }
             framer.release();
             let kept = framer.buffer.len() - framer.done;
-            assert!(
-                kept <= message_bytes_max + COUNT_DIGITS_MAX + 2,
-                "{kept} kept"
-            );
+            assert!(kept <= message_bytes_max + HEADER_BYTES_MAX, "{kept} kept");
         }
         if let Some(message) = framer.handle_end() {
             messages.push((message.bytes.to_vec(), message.cut));
@@ -254,6 +283,16 @@ mod tests {
             &["<1>a\nb", "<2>c\n", "<3>d", "<4>e"],
         );
         check(b"4 <1>a\n4 <2>b\n", 100, &["<1>a", "<2>b"]);
+        check(b"004 <1>a000000004 <2>b", 100, &["<1>a", "<2>b"]);
+        check(
+            b"4 <1>a\0\r\n<2>b\r\n4 <3>c\0",
+            100,
+            &["<1>a", "<2>b\r", "<3>c"],
+        );
+        // The count says less than the message has: the rest is a line of its own.
+        check(b"4 <1>abc\n4 <2>x", 100, &["<1>a", "bc", "<2>x"]);
+        // It says more: it takes from the next one.
+        check(b"8 <1>a\n4 <2>b", 100, &["<1>a\n4 <", "2>b"]);
     }
 
     #[test]
@@ -266,8 +305,13 @@ mod tests {
         check(b"12 monkeys\n", 100, &["12 monkeys"]);
         check(b"0 <1>a\n", 100, &["0 <1>a"]);
         check(b"1234567890 <1>a\n", 100, &["1234567890 <1>a"]);
-        check(b"12", 100, &["12"]);
-        check(b"12 ", 100, &["12 "]);
+        check(b"000 <1>a\n", 100, &["000 <1>a"]);
+        for unfinished in ["12", "12 ", "12 <", "12 <1", "12 <191"] {
+            check(unfinished.as_bytes(), 100, &[unfinished]);
+        }
+        for text in ["3 <b>bold</b>", "3 <>a", "3 <1234>a", "3 < 1>a", "3  <1>a"] {
+            check(format!("{text}\n").as_bytes(), 100, &[text]);
+        }
     }
 
     #[test]

@@ -2,12 +2,14 @@
 //! dialects.
 //!
 //! Fields are `facility` and `severity` (their names), `host`, `app`, `procid`, `msgid`,
-//! `structured_data` (a map of maps) and `sequence` (Cisco's message number), each only if it was
-//! sent. The message text becomes the payload. Decoding never fails: a message whose header makes
+//! `structured_data` (a map of maps), and of Cisco `sequence` (the number of the message),
+//! `device_sequence` (a second number), `node` and `uptime` (instead of a time), each
+//! only if it was sent. The message text becomes the payload. Decoding never fails: a message whose header makes
 //! no sense is kept whole with `decode_error`, and with the fields that were understood.
 
 mod bsd;
 mod cut;
+mod dialects;
 mod framing;
 mod ietf;
 mod time;
@@ -30,6 +32,26 @@ pub fn trim(message: &[u8]) -> &[u8] {
 
 /// The record of one message. `zone` and `received_at` complete a time that lacks zone and year.
 pub fn decode(received_at: WallClock, message: &[u8], zone: &SyslogZone) -> Record {
+    decode_from(&bsd::Origin::Network, received_at, message, zone)
+}
+
+/// The record of one message from a program of this machine, which is called `host`. Such messages
+/// name no host: syslog(3) does not.
+pub fn decode_local(
+    received_at: WallClock,
+    message: &[u8],
+    zone: &SyslogZone,
+    host: &str,
+) -> Record {
+    decode_from(&bsd::Origin::Local { host }, received_at, message, zone)
+}
+
+fn decode_from(
+    origin: &bsd::Origin<'_>,
+    received_at: WallClock,
+    message: &[u8],
+    zone: &SyslogZone,
+) -> Record {
     let message = trim(message);
     let mut record = Record::new(received_at, Vec::new());
     let mut rest = Cut::new(message);
@@ -39,11 +61,11 @@ pub fn decode(received_at: WallClock, message: &[u8], zone: &SyslogZone) -> Reco
             match ietf::decode(&mut record, rest) {
                 ietf::Outcome::Decoded(text) => Ok(text),
                 ietf::Outcome::Malformed(reason) => Err(reason),
-                ietf::Outcome::Other => Ok(bsd::decode(&mut record, rest, zone)),
+                ietf::Outcome::Other => Ok(bsd::decode(&mut record, rest, zone, origin)),
             }
         }
         Priority::Missing => {
-            let text = bsd::decode(&mut record, rest, zone);
+            let text = bsd::decode(&mut record, rest, zone, origin);
             if record.time.is_some() {
                 Ok(text)
             } else {

@@ -92,16 +92,21 @@ pub(super) fn iso_time(rest: &mut Cut<'_>, zone: Option<&SyslogZone>) -> Option<
     Some(time)
 }
 
-/// `[Mon ]Mar  1 [2024 ]00:00:00[.123][ UTC][ 2024]`.
-fn bsd_time(rest: &mut Cut<'_>, now: WallClock, zone: &SyslogZone) -> Option<WallClock> {
+/// `[Mon ]Mar  1 [2024 ]00:00:00[.123][ UTC][ 2024]`, `2024 Mar  1 00:00:00`.
+pub(super) fn bsd_time(rest: &mut Cut<'_>, now: WallClock, zone: &SyslogZone) -> Option<WallClock> {
     let mut ahead = *rest;
+    // Cisco's NX-OS begins with the year.
+    let first = year(&mut ahead).filter(|_| ahead.spaces());
+    if first.is_none() {
+        ahead = *rest;
+    }
     let mut month = month(&mut ahead);
     if month.is_none() && WEEKDAYS.contains(&ahead.take(3)) && ahead.spaces() {
         month = self::month(&mut ahead);
     }
     let month = month.filter(|_| ahead.spaces())?;
     let day = ahead.number(1, 2).filter(|_| ahead.spaces())?;
-    let mut year = year(&mut ahead).filter(|_| ahead.spaces());
+    let mut year = first.or_else(|| year(&mut ahead).filter(|_| ahead.spaces()));
     let clock = Clock::take(&mut ahead)?;
     let mut offset = None;
     let mut after = ahead;
@@ -283,18 +288,33 @@ fn year(rest: &mut Cut<'_>) -> Option<u32> {
     Some(year)
 }
 
+/// `Jul` or `July`.
 fn month(rest: &mut Cut<'_>) -> Option<u32> {
     let mut ahead = *rest;
-    let name = ahead.take(3);
-    let month = MONTHS
-        .iter()
-        .position(|month| month.eq_ignore_ascii_case(name))?;
+    let name = ahead.run(|byte| byte.is_ascii_alphabetic());
+    let month = MONTHS.iter().position(|month| {
+        let is_short = month
+            .get(..3)
+            .is_some_and(|short| short.eq_ignore_ascii_case(name));
+        is_short || month.eq_ignore_ascii_case(name)
+    })?;
     *rest = ahead;
     u32::try_from(month + 1).ok()
 }
 
 const MONTHS: [&[u8]; 12] = [
-    b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
+    b"January",
+    b"February",
+    b"March",
+    b"April",
+    b"May",
+    b"June",
+    b"July",
+    b"August",
+    b"September",
+    b"October",
+    b"November",
+    b"December",
 ];
 
 const WEEKDAYS: [&[u8]; 7] = [b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun"];
