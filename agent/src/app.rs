@@ -15,7 +15,8 @@ use crate::clock::Clock;
 use crate::reactor::{Reactor, ReactorParts, told_to_end};
 use crate::store::{StoreError, StoreOptions, Stores};
 use crate::{
-    EXIT_STORAGE, EXIT_USAGE, check, config_files, control, fail, print, ring_file, show, store,
+    EXIT_STORAGE, EXIT_USAGE, activation, check, config_files, control, fail, print, ring_file,
+    show, store,
 };
 
 /// Threads for what may block: encoding, name look-ups, files. They are started when needed; a
@@ -27,6 +28,8 @@ const BLOCKING_STACK_BYTES: usize = 256 * 1024;
 
 /// Runs an agent until it is told to end.
 pub(crate) fn run(path: &Path) -> ExitCode {
+    // Before anything else has a descriptor.
+    let unusable = activation::take();
     let (config, warnings) = match config_files::load(path) {
         Ok(loaded) => loaded,
         Err(problems) => return fail(&check::report(&problems), EXIT_USAGE),
@@ -34,6 +37,9 @@ pub(crate) fn run(path: &Path) -> ExitCode {
     start_log(config.agent.log_level);
     for warning in &warnings {
         tracing::warn!("{}", warning.to_string().replacen("warning: ", "", 1));
+    }
+    for problem in unusable {
+        tracing::warn!("{problem}");
     }
     let clock = Clock::start();
     let stores = match open_stores(&config) {

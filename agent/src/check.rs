@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use pipeline::config::{
     BatchConfig, BufferConfig, ByteSize, Config, DestinationConfig, DestinationKind, DurationText,
-    Problem, Severity, SourceConfig, SourceKind, SyslogListen, WhenFull,
+    Problem, Severity, SourceConfig, SourceKind, WhenFull,
 };
 
 use crate::{EXIT_USAGE, config_files, fail, print, tls};
@@ -141,14 +141,8 @@ fn describe_source(source: &SourceConfig) -> String {
         }
         SourceKind::File(file) => format!("follows {}", file.paths.join(", ")),
         SourceKind::Syslog(syslog) => {
-            let places: Vec<String> = syslog
-                .listen
-                .iter()
-                .map(|listen| match listen {
-                    SyslogListen::Udp(address) => format!("udp {address}"),
-                    SyslogListen::Tcp(address) => format!("tcp {address}"),
-                })
-                .collect();
+            let places = syslog.listen.iter().map(ToString::to_string);
+            let places: Vec<String> = places.collect();
             format!("takes syslog at {}", places.join(", "))
         }
     };

@@ -2,6 +2,7 @@
 //!
 //! This file turns what was typed into a call and its result into an exit status; nothing else.
 
+mod activation;
 mod app;
 mod check;
 mod cli;

@@ -97,6 +97,18 @@ pub(crate) fn render(status: &Status) -> String {
     }
     family(
         &mut text,
+        REFUSED_BY,
+        "counter",
+        "What was turned away, by reason.",
+    );
+    for (source, status) in &status.sources {
+        for (reason, count) in &status.refused_by {
+            let labels = [("source", source.as_str()), ("reason", reason.as_str())];
+            sample(&mut text, REFUSED_BY, &labels, *count);
+        }
+    }
+    family(
+        &mut text,
         EVICTED,
         "counter",
         "Records that made room before they were delivered.",
@@ -112,6 +124,8 @@ pub(crate) fn render(status: &Status) -> String {
     }
     text
 }
+
+const REFUSED_BY: &str = "source_refused_by_reason_total";
 
 const EVICTED: &str = "destination_evicted_total";
 
@@ -183,7 +197,7 @@ const BUFFER_METRICS: [Metric<BufferStatus>; 12] = [
     ),
 ];
 
-const SOURCE_METRICS: [Metric<SourceStatus>; 10] = [
+const SOURCE_METRICS: [Metric<SourceStatus>; 11] = [
     (
         "source_received_total",
         "counter",
@@ -229,6 +243,12 @@ const SOURCE_METRICS: [Metric<SourceStatus>; 10] = [
         "counter",
         "Connections made again.",
         |s| s.reconnects,
+    ),
+    (
+        "source_starting",
+        "gauge",
+        "1 until it takes what comes.",
+        |s| u64::from(s.starting),
     ),
     (
         "source_failing",

@@ -102,6 +102,12 @@ fn troubles(status: &Status) -> String {
         let gap = if index == 0 { "\n" } else { "" };
         push(&mut page, format_args!("{gap}{kind} {name}: {error}\n"));
     }
+    for (name, source) in &status.sources {
+        if source.starting && source.error.is_none() {
+            push(&mut page, format_args!("source {name}: starting\n"));
+        }
+        page.push_str(&refusals(name, source));
+    }
     for (name, destination) in &status.destinations {
         for stretch in &destination.stretches {
             let (kind, waiting) = (&stretch.kind, number(stretch.waiting));
@@ -122,6 +128,27 @@ fn troubles(status: &Status) -> String {
         }
     }
     page
+}
+
+/// What a source turned away since the start, why, and of whom.
+fn refusals(name: &str, source: &SourceStatus) -> String {
+    let mut line = String::new();
+    for (index, (reason, count)) in source.refused_by.iter().enumerate() {
+        let begin = if index == 0 { "refused " } else { ", " };
+        push(
+            &mut line,
+            format_args!("{begin}{} by {reason}", number(*count)),
+        );
+    }
+    for (index, sender) in source.refused_senders.iter().enumerate() {
+        let begin = if index == 0 { "; most of " } else { ", " };
+        let (sender, refused) = (&sender.sender, number(sender.refused));
+        push(&mut line, format_args!("{begin}{sender} ({refused})"));
+    }
+    if line.is_empty() {
+        return line;
+    }
+    format!("source {name}: {line}\n")
 }
 
 fn source_row(source: &SourceStatus) -> [String; 6] {
@@ -236,6 +263,25 @@ fn push(text: &mut String, arguments: std::fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn refusals_are_told_with_reason_and_sender() {
+        let sender = |sender: &str, refused| crate::telemetry::SenderStatus {
+            sender: sender.to_owned(),
+            refused,
+        };
+        let source = SourceStatus {
+            refused_by: [("kernel".to_owned(), 12), ("rate_limit".to_owned(), 1_234)].into(),
+            refused_senders: vec![sender("192.0.2.1", 1_200), sender("user 0", 34)],
+            ..SourceStatus::default()
+        };
+        assert_eq!(
+            refusals("network", &source),
+            "source network: refused 12 by kernel, 1,234 by rate_limit; most of 192.0.2.1 (1,200), \
+             user 0 (34)\n"
+        );
+        assert_eq!(refusals("network", &SourceStatus::default()), "");
+    }
 
     #[test]
     fn numbers_and_durations_read_well() {

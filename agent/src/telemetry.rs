@@ -29,10 +29,43 @@ pub(crate) enum SourceCount {
     Reconnects,
 }
 
+/// Why something was turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Refusal {
+    /// The kernel had no room for a datagram.
+    Kernel,
+    /// The store had no room, and the sender could not wait.
+    Store,
+    /// Its sender sends too much.
+    RateLimit,
+    /// There are connections enough.
+    Connections,
+}
+
+impl Refusal {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::Store => "store",
+            Self::RateLimit => "rate_limit",
+            Self::Connections => "connections_max",
+        }
+    }
+}
+
+/// What was turned away since the start.
+#[derive(Debug, Default)]
+struct Refusals {
+    by_reason: BTreeMap<Refusal, u64>,
+    senders: Vec<SenderStatus>,
+}
+
 /// The counters of one source.
 #[derive(Debug, Default)]
 pub(crate) struct SourceCounters {
     counts: [AtomicU64; 8],
+    refusals: Mutex<Refusals>,
+    is_ready: AtomicBool,
     is_restored: AtomicBool,
     error: Mutex<Option<String>>,
 }
@@ -41,6 +74,24 @@ impl SourceCounters {
     /// Adds `n`.
     pub(crate) fn add(&self, kind: SourceCount, n: u64) {
         self.cell(kind).fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Counts what was turned away, and why.
+    pub(crate) fn refuse(&self, why: Refusal, n: u64) {
+        self.add(SourceCount::Refused, n);
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        *refusals.by_reason.entry(why).or_default() += n;
+    }
+
+    /// Shows of whom most was turned away.
+    pub(crate) fn show_senders(&self, senders: Vec<SenderStatus>) {
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        refusals.senders = senders;
+    }
+
+    /// Says whether the source takes what comes.
+    pub(crate) fn set_ready(&self, is_ready: bool) {
+        self.is_ready.store(is_ready, Ordering::Relaxed);
     }
 
     /// Takes `n` away, for what is counted at this moment.
@@ -225,6 +276,15 @@ pub(crate) struct StretchStatus {
     pub(crate) waiting: u64,
 }
 
+/// A sender of whom something was turned away.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SenderStatus {
+    /// Its address, or the user it runs as.
+    pub(crate) sender: String,
+    /// How much.
+    pub(crate) refused: u64,
+}
+
 /// A source's part of [`Status`].
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct SourceStatus {
@@ -244,6 +304,12 @@ pub(crate) struct SourceStatus {
     pub(crate) cut: u64,
     /// What was turned away.
     pub(crate) refused: u64,
+    /// The same by reason, since the start, where a source tells reasons apart.
+    pub(crate) refused_by: BTreeMap<String, u64>,
+    /// The senders of whom most was turned away over a rate limit.
+    pub(crate) refused_senders: Vec<SenderStatus>,
+    /// Whether it does not yet take what comes.
+    pub(crate) starting: bool,
     /// Connections at this moment.
     pub(crate) connections: u64,
     /// Connections made again.
@@ -255,6 +321,9 @@ pub(crate) struct SourceStatus {
 impl SourceStatus {
     /// What `counters` say, and what rings do.
     pub(crate) fn of(counters: &SourceCounters, buffer: String, stored: u64) -> Self {
+        let refusals = counters.refusals.lock();
+        let refusals = refusals.unwrap_or_else(PoisonError::into_inner);
+        let by_reason = refusals.by_reason.iter();
         Self {
             buffer,
             received: counters.get(SourceCount::Received),
@@ -264,6 +333,11 @@ impl SourceStatus {
             decode_errors: counters.get(SourceCount::DecodeErrors),
             cut: counters.get(SourceCount::Cut),
             refused: counters.get(SourceCount::Refused),
+            refused_by: by_reason
+                .map(|(why, count)| (why.word().to_owned(), *count))
+                .collect(),
+            refused_senders: refusals.senders.clone(),
+            starting: !counters.is_ready.load(Ordering::Relaxed),
             connections: counters.get(SourceCount::Connections),
             reconnects: counters.get(SourceCount::Reconnects),
             error: counters.error(),

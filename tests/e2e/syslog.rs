@@ -1,11 +1,14 @@
 //! Syslog from logger and rsyslog, and from senders that do it wrong.
 
+mod limits;
+mod sockets;
+
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 
 use serde_json::Value;
 
-use crate::harness::{Agent, Folder, Receiver, Rsyslog, free_port, run, wait_until};
+use crate::harness::{Agent, Folder, Receiver, Rsyslog, free_port, run, run_with};
 
 struct Syslog {
     agent: Agent,
@@ -29,9 +32,6 @@ impl Syslog {
             &format!("{source}{}", receiver.destination("lake")),
         );
         agent.start();
-        // The agent answers before its listeners are there.
-        let listens = format!("listening on tcp://127.0.0.1:{port}");
-        wait_until(&listens, || agent.log().contains(&listens).then_some(()));
         Syslog {
             agent,
             receiver,
@@ -161,6 +161,106 @@ fn rsyslog_forwards_over_tcp() {
     );
 }
 
+/// Its own templates, over each transport and with each framing: the records are the same.
+#[test]
+fn rsyslog_in_every_template() {
+    let syslog = Syslog::start("");
+    let to = format!("target=\"127.0.0.1\" port=\"{}\"", syslog.port);
+    let ways = [
+        "protocol=\"tcp\" template=\"RSYSLOG_TraditionalForwardFormat\"",
+        "protocol=\"tcp\" template=\"RSYSLOG_ForwardFormat\"",
+        "protocol=\"tcp\" TCP_Framing=\"octet-counted\" template=\"RSYSLOG_ForwardFormat\"",
+        "protocol=\"tcp\" template=\"RSYSLOG_SyslogProtocol23Format\"",
+        "protocol=\"udp\" template=\"RSYSLOG_TraditionalForwardFormat\"",
+        "protocol=\"udp\" template=\"RSYSLOG_SyslogProtocol23Format\"",
+    ];
+    let actions: Vec<String> = ways.iter().map(|way| format!("{to} {way}")).collect();
+    let actions: Vec<&str> = actions.iter().map(String::as_str).collect();
+    let rsyslog = Rsyslog::with_actions(&syslog.folder, "", &actions);
+    let message = "poll: took 412 ms [late] instead of 250 ms";
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let sent =
+        format!("<155>1 2026-11-23T16:39:58.123456+01:00 gw-7 plc-bridge 4211 - - {message}");
+    socket
+        .send_to(sent.as_bytes(), (Ipv4Addr::LOCALHOST, rsyslog.port))
+        .unwrap();
+    let messages = syslog.receiver.wait_for_messages(ways.len());
+    assert_eq!(messages, [message; 6]);
+    let log = syslog.receiver.log();
+    for record in &log.records {
+        let is_as_sent = record["facility"] == "local3"
+            && record["severity"] == "err"
+            && record["host"] == "gw-7"
+            && record["app"] == "plc-bridge"
+            && record["procid"] == "4211"
+            && record["hydrant"]["decode_error"].is_null();
+        assert!(is_as_sent, "{record}");
+        // The oldest template has neither zone nor fraction.
+        let time = record["hydrant"]["time"].as_str().unwrap();
+        assert!(time.starts_with("2026-11-23T"), "{record}");
+    }
+}
+
+/// The other options that change what it writes.
+#[test]
+fn logger_leaves_out_what_it_may() {
+    let syslog = Syslog::start("");
+    let port = syslog.port.to_string();
+    let ways: &[(&[&str], &[&str])] = &[
+        (&["--rfc5424=notime"], &["host", "app"]),
+        (&["--rfc5424=nohost"], &["app"]),
+        (&["--rfc5424=notq,notime,nohost"], &["app"]),
+        (&["--id=4711", "--rfc5424"], &["host", "app", "procid"]),
+        (&["--id=4711", "--rfc3164"], &["host", "app", "procid"]),
+        (
+            &["-i", "--rfc3164", "-T", "--octet-count"],
+            &["host", "app", "procid"],
+        ),
+        (&["--rfc5424", "-T", "-S", "8KiB"], &["host", "app"]),
+    ];
+    for (number, (way, expected)) in ways.iter().enumerate() {
+        let message = format!("message {number} \u{fc}ber alles: [a] <b>");
+        let mut args = vec!["-n", "127.0.0.1", "-P", &port, "-t", "welder"];
+        if !way.contains(&"-T") {
+            args.push("-d");
+        }
+        args.extend(*way);
+        args.push(&message);
+        run("logger", &args);
+        let record = syslog.receiver.wait_for_message(&message);
+        assert!(
+            record["hydrant"]["decode_error"].is_null(),
+            "{way:?}: {record}"
+        );
+        for field in ["host", "app", "procid"] {
+            let is_there = record[field].is_string();
+            assert_eq!(
+                is_there,
+                expected.contains(&field),
+                "{way:?}: {field} of {record}"
+            );
+        }
+    }
+    let lines = b"<27>one\n<30>two\n";
+    let args = [
+        "-n",
+        "127.0.0.1",
+        "-P",
+        &port,
+        "-T",
+        "-t",
+        "welder",
+        "-p",
+        "user.debug",
+        "--prio-prefix",
+    ];
+    run_with("logger", &args, lines);
+    for (message, severity) in [("one", "err"), ("two", "info")] {
+        let record = syslog.receiver.wait_for_message(message);
+        assert_eq!(record["severity"], severity, "{record}");
+    }
+}
+
 /// Both framings on one connection, cut into pieces anywhere, and a last line without its end.
 #[test]
 fn framings_may_change_within_a_connection() {
@@ -225,6 +325,12 @@ fn over_long_messages_are_cut_and_counted() {
         "{}",
         messages[0].len()
     );
+    let marks: Vec<&Value> = log
+        .records
+        .iter()
+        .map(|record| &record["truncated"])
+        .collect();
+    assert_eq!(marks, [&Value::Bool(true), &Value::Null]);
     drop(log);
     assert_eq!(syslog.agent.count("sources", "network", "cut"), 1);
 }

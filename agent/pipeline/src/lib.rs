@@ -16,6 +16,7 @@ pub mod encode;
 pub mod growth;
 pub mod moves;
 pub mod period;
+pub mod rate_limit;
 pub mod receipt;
 pub mod record;
 pub mod replay;

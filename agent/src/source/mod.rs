@@ -51,6 +51,7 @@ struct Place<'a> {
 impl SourceTask {
     /// Opens the source's book in its ring, as often as it takes, and runs it until the end.
     pub(crate) async fn run(self, mut shutdown: Shutdown) {
+        self.counters.set_ready(false);
         let place = loop {
             match self.open().await {
                 Ok(Ok(place)) => break place,
@@ -78,6 +79,12 @@ impl SourceTask {
             settled: Arc::new(Settled::default()),
             store: place.store.queue(),
         });
+        // Listeners say themselves when they listen.
+        let waits = matches!(
+            self.config.kind,
+            SourceKind::MqttListener(_) | SourceKind::Syslog(_)
+        );
+        self.counters.set_ready(!waits);
         match self.config.kind {
             SourceKind::Mqtt(config) => mqtt::run(config, intake, shutdown).await,
             SourceKind::MqttListener(config) => {

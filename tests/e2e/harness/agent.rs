@@ -103,10 +103,10 @@ impl Agent {
             let status = self.ask()?;
             let sources = status["sources"].as_object().unwrap();
             let well = |error: &str| error.starts_with("nothing matches");
-            sources
-                .values()
-                .all(|source| source["error"].as_str().is_none_or(well))
-                .then_some(())
+            let is_ready = |source: &Value| {
+                source["error"].as_str().is_none_or(well) && source["starting"] == false
+            };
+            sources.values().all(is_ready).then_some(())
         });
     }
 

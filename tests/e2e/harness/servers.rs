@@ -158,18 +158,34 @@ pub(crate) struct Rsyslog {
 impl Rsyslog {
     /// Forwards over TCP with octet counting.
     pub(crate) fn forwarding_to(folder: &Folder, target: u16) -> Self {
+        let options = format!(
+            "target=\"127.0.0.1\" port=\"{target}\" protocol=\"tcp\" \
+             TCP_Framing=\"octet-counted\" template=\"RSYSLOG_SyslogProtocol23Format\""
+        );
+        Rsyslog::with_actions(folder, "", &[&options])
+    }
+
+    /// Does each of these `omfwd` actions with what it takes at its port; `more` are further lines.
+    pub(crate) fn with_actions(folder: &Folder, more: &str, actions: &[&str]) -> Self {
         let port = free_port();
         let config = folder.join("rsyslog.conf");
         let at = folder.path().display();
+        let actions: Vec<String> = actions
+            .iter()
+            .map(|options| {
+                format!(
+                    "action(type=\"omfwd\" {options}\n\
+                     action.resumeRetryCount=\"-1\" action.resumeInterval=\"1\")\n"
+                )
+            })
+            .collect();
         write(
             &config,
             format!(
                 "global(workDirectory=\"{at}\")\n\
                  module(load=\"imudp\")\n\
-                 input(type=\"imudp\" address=\"127.0.0.1\" port=\"{port}\")\n\
-                 action(type=\"omfwd\" target=\"127.0.0.1\" port=\"{target}\" protocol=\"tcp\"\n\
-                 TCP_Framing=\"octet-counted\" template=\"RSYSLOG_SyslogProtocol23Format\"\n\
-                 action.resumeRetryCount=\"-1\" action.resumeInterval=\"1\")\n"
+                 input(type=\"imudp\" address=\"127.0.0.1\" port=\"{port}\")\n{more}\n{}",
+                actions.concat()
             ),
         );
         let mut command = Command::new("rsyslogd");

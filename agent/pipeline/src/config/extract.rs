@@ -3,6 +3,8 @@
 //! `None` means that a key is missing which was reported already; what is here must agree with the
 //! table of keys, which a test holds for every key.
 
+mod syslog;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -14,8 +16,8 @@ use super::model::{
     DeadLetterConfig, DestinationConfig, DestinationKind, DirectoryConfig, DrainConfig, DrainOrder,
     EncryptionConfig, FileConfig, FirehoseConfig, Format, FrameCompression, HttpAuth, HttpConfig,
     HttpMethod, KeySource, LogLevel, MqttConfig, MqttListenerConfig, MqttVersion, Packing,
-    ParseFormat, Qos, RedactWith, RetryConfig, SourceConfig, SourceKind, StartAt, SyslogConfig,
-    SyslogListen, TlsConfig, TransformConfig, TransformKind, WhenFull,
+    ParseFormat, Qos, RedactWith, RetryConfig, SourceConfig, SourceKind, StartAt, TlsConfig,
+    TransformConfig, TransformKind, WhenFull,
 };
 use super::settings::{Component, Settings, Value};
 
@@ -226,7 +228,7 @@ fn source(agent: &AgentConfig, name: &str, component: &Component) -> Option<Sour
             line_bytes_max: settings.size("line_bytes_max")?,
             poll_interval: settings.duration("poll_interval")?,
         }),
-        "syslog" => SourceKind::Syslog(syslog(settings)?),
+        "syslog" => SourceKind::Syslog(syslog::config(settings)?),
         _ => return None,
     })
 }
@@ -269,27 +271,6 @@ fn topic_templates(settings: &Settings) -> TopicTemplates {
         .iter()
         .filter_map(|text| TopicTemplate::parse(text).ok());
     TopicTemplates::new(templates.collect())
-}
-
-fn syslog(settings: &Settings) -> Option<SyslogConfig> {
-    let listen = settings.list("listen").iter().map(|setting| {
-        let Value::Listen(scheme, address) = setting.value else {
-            return None;
-        };
-        match scheme {
-            "udp" => Some(SyslogListen::Udp(address)),
-            "tcp" => Some(SyslogListen::Tcp(address)),
-            _ => None,
-        }
-    });
-    Some(SyslogConfig {
-        listen: listen.collect::<Option<_>>()?,
-        timezone: owned(settings, "timezone"),
-        message_bytes_max: settings.size("message_bytes_max")?,
-        connections_max: settings.integer("connections_max")?,
-        idle_max: settings.duration("idle_max")?,
-        receive_buffer: settings.size("receive_buffer")?,
-    })
 }
 
 fn tls(settings: &Settings) -> Option<TlsConfig> {

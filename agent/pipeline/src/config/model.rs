@@ -5,6 +5,7 @@
 mod destination;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use crate::decode::mqtt::TopicTemplates;
 
 use super::units::{ByteSize, Secret};
+use crate::rate_limit::RateLimit;
 pub use destination::*;
 
 /// Name of the buffer that `[buffer]` configures.
@@ -250,6 +252,10 @@ pub enum StartAt {
 pub struct SyslogConfig {
     /// Where to listen.
     pub listen: Vec<SyslogListen>,
+    /// Permissions of unix sockets.
+    pub socket_mode: u32,
+    /// `USER:GROUP` of unix sockets, as it is written.
+    pub socket_owner: Option<String>,
     /// Time zone of RFC 3164 time stamps: an IANA name; `None` is the machine's own.
     pub timezone: Option<String>,
     /// A longer message is cut and counted.
@@ -260,15 +266,35 @@ pub struct SyslogConfig {
     pub idle_max: Duration,
     /// Size asked of the kernel for the UDP socket's buffer.
     pub receive_buffer: ByteSize,
+    /// How much each sender may send.
+    pub rate_limit: Option<RateLimit>,
 }
 
 /// One place to listen for syslog.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SyslogListen {
     /// `udp://`.
     Udp(SocketAddr),
     /// `tcp://`.
     Tcp(SocketAddr),
+    /// `unix://`: streams.
+    Unix(PathBuf),
+    /// `unixgram://`: datagrams.
+    UnixDatagram(PathBuf),
+    /// `systemd:`: what the service manager passes under this name.
+    Systemd(String),
+}
+
+impl fmt::Display for SyslogListen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Udp(address) => write!(f, "udp://{address}"),
+            Self::Tcp(address) => write!(f, "tcp://{address}"),
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::UnixDatagram(path) => write!(f, "unixgram://{}", path.display()),
+            Self::Systemd(name) => write!(f, "systemd:{name}"),
+        }
+    }
 }
 
 /// TLS of a client.

@@ -5,8 +5,8 @@
 use serde_json::{Map, Value, json};
 
 use super::keys::{
-    AGENT, BUFFER, DESTINATIONS, Default, Family, Key, Kind, NAME_LEN_MAX, SOURCES, Section,
-    TRANSFORMS, TextRule,
+    AGENT, BUFFER, DESTINATIONS, Default, Family, Key, Kind, ListenForm, NAME_LEN_MAX, SOURCES,
+    Section, TRANSFORMS, TextRule,
 };
 use super::model::DEFAULT_BUFFER;
 
@@ -135,6 +135,9 @@ fn kind(kind: &'static Kind) -> Value {
         Kind::Text(TextRule::Region) => {
             or_reference(&json!({ "type": "string", "pattern": "^[a-z0-9-]+$" }))
         }
+        Kind::Text(TextRule::FileMode) => {
+            or_reference(&json!({ "type": "string", "pattern": "^0?[0-7]{3}$" }))
+        }
         Kind::Text(TextRule::Glob) | Kind::Path => {
             or_reference(&json!({ "type": "string", "pattern": "^/" }))
         }
@@ -152,7 +155,12 @@ fn kind(kind: &'static Kind) -> Value {
         Kind::Words(words) => or_reference(&json!({ "enum": words })),
         Kind::Address => or_reference(&json!({ "type": "string", "pattern": ":[0-9]+$" })),
         Kind::Listen(schemes) => {
-            let pattern = format!("^({})://.+:[0-9]+$", schemes.join("|"));
+            let forms = schemes.iter().map(|scheme| match ListenForm::of(scheme) {
+                ListenForm::Address => format!("{scheme}://.+:[0-9]+"),
+                ListenForm::Path => format!("{scheme}:///.+"),
+                ListenForm::Name => format!("{scheme}:[^/:].*"),
+            });
+            let pattern = format!("^({})$", forms.collect::<Vec<_>>().join("|"));
             or_reference(&json!({ "type": "string", "pattern": pattern }))
         }
         Kind::Url(rule) => {

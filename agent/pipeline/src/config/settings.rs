@@ -52,6 +52,8 @@ pub(super) enum Value {
     Address(SocketAddr),
     /// A scheme and an address.
     Listen(&'static str, SocketAddr),
+    /// A scheme and the path or name of a socket of this machine.
+    ListenLocal(&'static str, String),
     /// A URL.
     Url(Url),
     /// Several of one kind.

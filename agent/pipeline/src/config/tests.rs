@@ -112,7 +112,15 @@ fn a_large_configuration_means_what_it_says() {
     let SourceKind::Syslog(syslog) = &config.sources["network"].kind else {
         panic!()
     };
-    assert_eq!(syslog.listen.len(), 2);
+    let listen: Vec<String> = syslog.listen.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        listen.join(" "),
+        "udp://0.0.0.0:514 tcp://[::]:601 unix:///run/hydrant/log unixgram:///dev/log \
+         systemd:syslog"
+    );
+    assert_eq!(syslog.socket_mode, 0o660);
+    let limit = syslog.rate_limit.unwrap();
+    assert_eq!((limit.messages, limit.burst), (1000, 1000));
     let lake = &config.destinations["lake"];
     assert_eq!(
         lake.from.as_deref(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::decode::mqtt::{TemplateError, TopicTemplate, check_filter};
 
 use super::check::instead;
-use super::keys::{Kind, NAME_LEN_MAX, Range, TextRule, UrlRule};
+use super::keys::{Kind, ListenForm, NAME_LEN_MAX, Range, TextRule, UrlRule};
 use super::settings::{Url, Value};
 use super::tree::{Table, Tree};
 use super::units::{ByteSize, DurationText, Secret, UnitError};
@@ -109,6 +109,15 @@ fn text(rule: TextRule, tree: &Tree) -> Result<Value, Wrong> {
         TextRule::Glob if text.starts_with('/') => {}
         TextRule::Glob => {
             return Err(not(tree, "an absolute path", "begin it with \"/\""));
+        }
+        TextRule::FileMode => {
+            let is_octal = text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+            if !is_octal
+                || !matches!(text.len(), 3 | 4)
+                || (text.len() == 4 && !text.starts_with('0'))
+            {
+                return Err(not(tree, "a file mode", "write one like \"0660\""));
+            }
         }
     }
     Ok(Value::Text(text.to_owned()))
@@ -277,14 +286,49 @@ fn address(written: &str, tree: &Tree) -> Result<SocketAddr, Wrong> {
 fn listen(schemes: &'static [&'static str], tree: &Tree) -> Result<Value, Wrong> {
     let form = "write one like \"udp://0.0.0.0:514\" or \"tcp://0.0.0.0:601\"";
     let written = string(tree, "a place to listen", form)?;
-    let Some((scheme, rest)) = written.split_once("://") else {
+    let Some((scheme, rest)) = written.split_once(':') else {
         return Err(not(tree, "a place to listen", form));
     };
     let Some(scheme) = schemes.iter().find(|known| **known == scheme) else {
         return Err(not(tree, "a place to listen that is known", form));
     };
+    if ListenForm::of(scheme) == ListenForm::Name {
+        return socket_name(rest, tree).map(|name| Value::ListenLocal(scheme, name));
+    }
+    let Some(rest) = rest.strip_prefix("//") else {
+        return Err(not(tree, "a place to listen", form));
+    };
+    if ListenForm::of(scheme) == ListenForm::Path {
+        return socket_path(scheme, rest, tree).map(|path| Value::ListenLocal(scheme, path));
+    }
     Ok(Value::Listen(scheme, address(rest, tree)?))
 }
+
+/// What `FileDescriptorName=` of a socket unit takes.
+fn socket_name(name: &str, tree: &Tree) -> Result<String, Wrong> {
+    let good = |byte: u8| byte.is_ascii_graphic() && byte != b':';
+    if name.starts_with('/') || name.is_empty() || name.len() > 255 || !name.bytes().all(good) {
+        let form = "write one like \"systemd:syslog\", with the FileDescriptorName= of its unit";
+        return Err(not(tree, "the name of a socket", form));
+    }
+    Ok(name.to_owned())
+}
+
+/// A path that fits a socket's address, with some room.
+fn socket_path(scheme: &str, path: &str, tree: &Tree) -> Result<String, Wrong> {
+    if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') {
+        let form = format!("write one like \"{scheme}:///run/hydrant/log\", with three slashes");
+        return Err(not(tree, "an absolute path of a socket", &form));
+    }
+    if path.len() > SOCKET_PATH_LEN_MAX {
+        let most = format!("write {SOCKET_PATH_LEN_MAX} bytes or less");
+        return Err(wrong("is too long for the path of a socket", &most));
+    }
+    Ok(path.to_owned())
+}
+
+/// The kernel takes 107 bytes; a socket is made beside its place and renamed.
+const SOCKET_PATH_LEN_MAX: usize = 100;
 
 fn url(rule: UrlRule, tree: &Tree) -> Result<Url, Wrong> {
     let example = format!(

@@ -178,6 +178,7 @@ async fn open(
         match TcpListener::bind(config.listen).await {
             Ok(listener) => {
                 intake.counters().clear_error();
+                intake.counters().set_ready(true);
                 tracing::info!(source = intake.name(), listen = %config.listen, "listening");
                 return Some(listener);
             }

@@ -1,25 +1,31 @@
-//! Syslog senders: UDP and TCP listeners, each a task of its own.
+//! Syslog senders: listeners on ports and on sockets of this machine, each a task of its own.
 //!
 //! A listener that cannot be opened says why and tries again; the others do not notice. What a
 //! message means is decided by `pipeline::decode::syslog`.
 
-mod tcp;
-mod udp;
+mod datagram;
+mod limits;
+mod local;
+mod open;
+mod stream;
 
-use std::io;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use pipeline::config::{SyslogConfig, SyslogListen};
 use pipeline::decode::syslog::{self, SyslogZone};
+use pipeline::record::{Fields, Value};
 use pipeline::time::WallClock;
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::intake::{Intake, IntakeBatch, Shutdown};
-use crate::telemetry::SourceCount;
+use crate::telemetry::Refusal;
+use limits::Limits;
+use open::Kind;
 
 /// A batch is handed over when it is this large, or when nothing more is waiting.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -39,6 +45,11 @@ struct Shared {
     config: SyslogConfig,
     intake: Intake,
     zone: SyslogZone,
+    limits: Option<Limits>,
+    /// How many listeners do not listen yet.
+    unready: AtomicUsize,
+    /// What this machine calls itself.
+    host: String,
     connections: Arc<Semaphore>,
 }
 
@@ -53,25 +64,39 @@ pub(crate) async fn run(config: SyslogConfig, intake: Intake, shutdown: Shutdown
         connections: Arc::new(Semaphore::new(
             config.connections_max.min(Semaphore::MAX_PERMITS),
         )),
+        limits: config.rate_limit.map(Limits::new),
+        unready: AtomicUsize::new(config.listen.len()),
         config,
         intake,
         zone,
+        host: host_name(),
     });
     let mut listeners = JoinSet::new();
     for listen in &shared.config.listen {
-        listeners.spawn(listen_on(*listen, Arc::clone(&shared), shutdown.clone()));
+        listeners.spawn(listen_on(
+            listen.clone(),
+            Arc::clone(&shared),
+            shutdown.clone(),
+        ));
     }
     while listeners.join_next().await.is_some() {}
+}
+
+fn host_name() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
 }
 
 async fn listen_on(listen: SyslogListen, shared: Arc<Shared>, mut shutdown: Shutdown) {
     let mut wait = BIND_RETRY_MIN;
     let mut failed = false;
-    let socket = loop {
-        match bind(listen, &shared.config) {
-            Ok(socket) => break socket,
+    let sockets = loop {
+        match open::open(&listen, &shared.config) {
+            Ok(sockets) => break sockets,
             Err(error) => {
-                let text = explain(listen, &error);
+                let text = open::explain(&listen, &error);
                 if !failed {
                     tracing::error!(source = shared.intake.name(), "{text}");
                 }
@@ -87,101 +112,88 @@ async fn listen_on(listen: SyslogListen, shared: Arc<Shared>, mut shutdown: Shut
     if failed {
         shared.intake.counters().clear_error();
     }
-    tracing::info!(
-        source = shared.intake.name(),
-        "listening on {}",
-        Url(listen)
-    );
-    let ended = match listen {
-        SyslogListen::Udp(_) => udp::receive(socket, &shared, shutdown).await,
-        SyslogListen::Tcp(_) => tcp::accept(socket, &shared, shutdown).await,
-    };
-    if let Err(error) = ended {
-        let text = format!("{} failed: {error}", Url(listen));
-        tracing::error!(source = shared.intake.name(), "{text}");
-        shared.intake.counters().set_error(text);
+    tracing::info!(source = shared.intake.name(), "listening on {listen}");
+    if shared.unready.fetch_sub(1, Ordering::Relaxed) == 1 {
+        shared.intake.counters().set_ready(true);
     }
-}
-
-fn bind(listen: SyslogListen, config: &SyslogConfig) -> io::Result<Socket> {
-    let (address, kind, protocol) = match listen {
-        SyslogListen::Udp(address) => (address, Type::DGRAM, Protocol::UDP),
-        SyslogListen::Tcp(address) => (address, Type::STREAM, Protocol::TCP),
-    };
-    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
-    if address.is_ipv6() {
-        // `[::]` takes IPv4 as well, unless a listener of its own was asked for.
-        let has_ipv4 = config.listen.iter().any(|other| match (listen, other) {
-            (SyslogListen::Udp(_), SyslogListen::Udp(other))
-            | (SyslogListen::Tcp(_), SyslogListen::Tcp(other)) => {
-                other.is_ipv4() && other.port() == address.port()
+    let mut tasks = JoinSet::new();
+    for socket in sockets {
+        let (shared, shutdown) = (Arc::clone(&shared), shutdown.clone());
+        tasks.spawn(async move {
+            match socket.kind {
+                Kind::Datagram => datagram::receive(socket, &shared, shutdown).await,
+                Kind::Stream => stream::accept(socket, &shared, shutdown).await,
             }
-            (SyslogListen::Udp(_), SyslogListen::Tcp(_))
-            | (SyslogListen::Tcp(_), SyslogListen::Udp(_)) => false,
         });
-        socket.set_only_v6(has_ipv4)?;
     }
-    socket.set_nonblocking(true)?;
-    match listen {
-        SyslogListen::Udp(_) => {
-            udp::set_receive_buffer(&socket, config.receive_buffer.as_usize());
-            socket.bind(&address.into())?;
-        }
-        SyslogListen::Tcp(_) => {
-            socket.set_reuse_address(true)?;
-            socket.bind(&address.into())?;
-            socket.listen(TCP_BACKLOG)?;
-        }
-    }
-    Ok(socket)
-}
-
-const TCP_BACKLOG: i32 = 128;
-
-/// Why it does not listen, and what to do about it.
-fn explain(listen: SyslogListen, error: &io::Error) -> String {
-    let kind = error.kind();
-    let advice = if kind == io::ErrorKind::PermissionDenied {
-        ": ports below 1024 need a right; give it with AmbientCapabilities=CAP_NET_BIND_SERVICE \
-         in the unit or `setcap cap_net_bind_service=+ep` on the binary, or take another port"
-    } else if kind == io::ErrorKind::AddrInUse {
-        ": another program has this port; `ss -lnptu` shows which, often it is rsyslogd"
-    } else if kind == io::ErrorKind::AddrNotAvailable {
-        ": no interface of this machine has that address yet"
-    } else {
-        ""
-    };
-    format!(
-        "cannot listen on {}: {error}{advice}; trying again",
-        Url(listen)
-    )
-}
-
-/// A listener as it is written in the configuration.
-struct Url(SyslogListen);
-
-impl std::fmt::Display for Url {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            SyslogListen::Udp(address) => write!(f, "udp://{address}"),
-            SyslogListen::Tcp(address) => write!(f, "tcp://{address}"),
+    while let Some(ended) = tasks.join_next().await {
+        if let Ok(Err(error)) = ended {
+            let text = format!("{listen} failed: {error}");
+            tracing::error!(source = shared.intake.name(), "{text}");
+            shared.intake.counters().set_error(text);
         }
     }
 }
 
 impl Shared {
+    /// Whether a datagram of `sender` is taken.
+    fn takes(&self, sender: Sender) -> bool {
+        let limits = self.limits.as_ref();
+        limits.is_none_or(|limits| limits.takes(&self.intake, sender))
+    }
+
+    /// Lets a connection wait while its sender is over its limit, but not once everything is to
+    /// end. What came before goes on in the meantime.
+    async fn wait_for_limit(
+        &self,
+        sender: Sender,
+        batch: &mut IntakeBatch,
+        shutdown: &mut Shutdown,
+    ) {
+        let Some(limits) = &self.limits else { return };
+        loop {
+            let is_ending = *shutdown.borrow();
+            let pause = limits.pause(&self.intake, sender);
+            let Some(pause) = pause.filter(|_| !is_ending) else {
+                return;
+            };
+            let before = std::mem::replace(batch, self.intake.batch());
+            self.send(before, shutdown).await;
+            tokio::select! {
+                _ = shutdown.wait_for(|stop| *stop) => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
     /// Adds one message to `batch`; a blank one is nothing.
-    fn push(&self, batch: &mut IntakeBatch, at: WallClock, message: &[u8], cut: bool, peer: &str) {
+    fn push(
+        &self,
+        batch: &mut IntakeBatch,
+        at: WallClock,
+        message: &[u8],
+        cut: bool,
+        sender: &Sender,
+    ) {
         let bytes_max = self.config.message_bytes_max.as_usize();
         let kept = message.get(..bytes_max).unwrap_or(message);
-        if cut || kept.len() < message.len() {
+        let cut = cut || kept.len() < message.len();
+        if cut {
             batch.count_cut();
         }
         if syslog::trim(kept).is_empty() {
             return;
         }
-        let mut record = syslog::decode(at, kept, &self.zone);
-        record.fields.insert("peer", peer);
+        let mut record = match sender {
+            Sender::Address(_) => syslog::decode(at, kept, &self.zone),
+            Sender::Process { .. } | Sender::Unknown => {
+                syslog::decode_local(at, kept, &self.zone, &self.host)
+            }
+        };
+        sender.tell(&mut record.fields);
+        if cut {
+            record.fields.insert("truncated", Value::Bool(true));
+        }
         batch.push(record, None);
     }
 
@@ -199,15 +211,59 @@ impl Shared {
             () = too_late => false,
         };
         if !sent {
-            self.intake.counters().add(SourceCount::Refused, count);
+            self.intake.counters().refuse(Refusal::Store, count);
         }
     }
 }
 
-/// A sender's address as it is written; an IPv4 sender on an IPv6 listener is an IPv4 address.
-fn peer_text(peer: SocketAddr) -> String {
-    let address: IpAddr = peer.ip().to_canonical();
-    address.to_string()
+/// Who sent a message, as far as it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Sender {
+    /// Somebody on the network.
+    Address(IpAddr),
+    /// A process of this machine, as the kernel says. One of another PID namespace has no number.
+    Process { pid: Option<i32>, uid: u32 },
+    /// A process of this machine.
+    Unknown,
+}
+
+impl Sender {
+    /// The one at `peer`; an IPv4 sender on an IPv6 listener is an IPv4 address.
+    fn at(peer: SocketAddr) -> Self {
+        Self::Address(peer.ip().to_canonical())
+    }
+
+    /// The one that a limit is about: a program that starts anew for each message is one sender.
+    fn without_process(self) -> Self {
+        match self {
+            Self::Process { uid, .. } => Self::Process { pid: None, uid },
+            Self::Address(_) | Self::Unknown => self,
+        }
+    }
+
+    /// Adds what is known to the fields of a message.
+    fn tell(&self, fields: &mut Fields) {
+        match self {
+            Self::Address(address) => fields.insert("peer", address.to_string()),
+            Self::Process { pid, uid } => {
+                if let Some(pid) = pid {
+                    fields.insert("peer_pid", Value::Int((*pid).into()));
+                }
+                fields.insert("peer_uid", Value::Int((*uid).into()));
+            }
+            Self::Unknown => {}
+        }
+    }
+}
+
+impl fmt::Display for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => write!(f, "{address}"),
+            Self::Process { uid, .. } => write!(f, "user {uid}"),
+            Self::Unknown => write!(f, "this machine"),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -86,7 +86,7 @@ pub(super) enum Kind {
     Path,
     /// `IP:PORT`.
     Address,
-    /// `SCHEME://IP:PORT` with one of these schemes.
+    /// A place to listen with one of these schemes, each followed by its [`ListenForm`].
     Listen(&'static [&'static str]),
     /// `SCHEME://HOST...` with one of these schemes.
     Url(UrlRule),
@@ -100,6 +100,28 @@ pub(super) enum Kind {
     Json,
     /// A table of keys.
     Table(&'static Section),
+}
+
+/// What follows the scheme of a place to listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ListenForm {
+    /// `SCHEME://IP:PORT`.
+    Address,
+    /// `SCHEME:///PATH`.
+    Path,
+    /// `SCHEME:NAME`.
+    Name,
+}
+
+impl ListenForm {
+    /// That of `scheme`.
+    pub(super) fn of(scheme: &str) -> Self {
+        match scheme {
+            "unix" | "unixgram" => Self::Path,
+            "systemd" => Self::Name,
+            _ => Self::Address,
+        }
+    }
 }
 
 /// What a text must be like.
@@ -119,6 +141,8 @@ pub(super) enum TextRule {
     TopicTemplate,
     /// An absolute path with wildcards.
     Glob,
+    /// Permissions in octal digits.
+    FileMode,
 }
 
 /// What a URL may have.
@@ -172,6 +196,7 @@ impl Kind {
             Self::Text(TextRule::TopicFilter) => "topic filter".to_owned(),
             Self::Text(TextRule::TopicTemplate) => "topic with `{name}` levels".to_owned(),
             Self::Text(TextRule::Glob) => "path with wildcards".to_owned(),
+            Self::Text(TextRule::FileMode) => "octal digits".to_owned(),
             Self::Text(_) => "text".to_owned(),
             Self::Secret => "secret text".to_owned(),
             Self::Bool => "`true` or `false`".to_owned(),
@@ -201,7 +226,11 @@ impl Kind {
             Self::Listen(schemes) => {
                 let forms: Vec<String> = schemes
                     .iter()
-                    .map(|scheme| format!("`{scheme}://IP:PORT`"))
+                    .map(|scheme| match ListenForm::of(scheme) {
+                        ListenForm::Address => format!("`{scheme}://IP:PORT`"),
+                        ListenForm::Path => format!("`{scheme}:///PATH`"),
+                        ListenForm::Name => format!("`{scheme}:NAME`"),
+                    })
                     .collect();
                 forms.join(" or ")
             }

@@ -184,9 +184,26 @@ static SYSLOG: Section = Section {
         &[
             Key {
                 name: "listen",
-                kind: Kind::List(&Kind::Listen(&["udp", "tcp"])),
+                kind: Kind::List(&Kind::Listen(&[
+                    "udp", "tcp", "unix", "unixgram", "systemd",
+                ])),
                 default: Default::Required,
-                doc: "Where to listen.",
+                doc: "Where to listen: ports, sockets of this machine (`unix` for streams, \
+                      `unixgram` for datagrams such as those to `/dev/log`), or what a socket \
+                      unit passes under this name.",
+            },
+            Key {
+                name: "socket_mode",
+                kind: Kind::Text(TextRule::FileMode),
+                default: Default::Text("0666"),
+                doc: "Permissions of `unix` and `unixgram` sockets: who may write may log.",
+            },
+            Key {
+                name: "socket_owner",
+                kind: Kind::Text(TextRule::Any),
+                default: Default::Absent("the user and group of the agent"),
+                doc: "Owner of `unix` and `unixgram` sockets: `USER`, `USER:GROUP` or `:GROUP`, \
+                      names or numbers. Only root may give a socket to another user.",
             },
             Key {
                 name: "timezone",
@@ -219,9 +236,41 @@ static SYSLOG: Section = Section {
                 doc: "Size asked of the kernel for the buffer of a UDP socket. \
                       It is what bridges the time of a slow disk.",
             },
+            Key {
+                name: "rate_limit",
+                kind: Kind::Table(&RATE_LIMIT),
+                default: Default::Absent("see below"),
+                doc: "How much each sender may send.",
+            },
         ],
         COMMON,
     ],
+};
+
+static RATE_LIMIT: Section = Section {
+    doc: "How much each sender may send, by its address, or by its user on this machine. \
+          More is refused where it comes as datagrams, and waits where it comes on a connection.",
+    groups: &[&[
+        Key {
+            name: "messages",
+            kind: Kind::Integer(range(1, 1_000_000)),
+            default: Default::Absent("no limit"),
+            doc: "Messages that each sender, by address or local user, may send in `per`. \
+                  More is refused and counted; on a connection it waits.",
+        },
+        Key {
+            name: "per",
+            kind: Kind::Duration(range(100, DAY)),
+            default: Default::Text("1s"),
+            doc: "The span in which they may come.",
+        },
+        Key {
+            name: "burst",
+            kind: Kind::Integer(range(1, 10_000_000)),
+            default: Default::Absent("`messages`"),
+            doc: "How many may come at once after a rest.",
+        },
+    ]],
 };
 
 const PACKET_BYTES_MAX: Key = Key {

@@ -198,6 +198,26 @@ fn listeners(parts: &Parts, problems: &mut Problems) {
             }
         }
     }
+    local_listeners(parts, problems);
+}
+
+/// So can a socket of this machine, whatever its kind.
+fn local_listeners(parts: &Parts, problems: &mut Problems) {
+    let mut taken: BTreeMap<&str, String> = BTreeMap::new();
+    for component in parts.sources.values() {
+        let settings = &component.settings;
+        let path = settings.path_of("listen");
+        for setting in settings.list("listen") {
+            let Value::ListenLocal(_, place) = &setting.value else {
+                continue;
+            };
+            if let Some(owner) = taken.insert(place, path.clone()) {
+                let message = format!("{} is taken by {owner}", quoted(place));
+                let suggestion = "write another, or leave it out".to_owned();
+                problems.error(setting.at, &path, message, Some(suggestion));
+            }
+        }
+    }
 }
 
 /// Whether the kernel refuses the second of two listeners. Port 0 is any free port.

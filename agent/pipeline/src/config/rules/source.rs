@@ -7,7 +7,7 @@ use crate::decode::syslog::SyslogZone;
 
 use super::super::Parts;
 use super::super::problem::Problems;
-use super::super::settings::Settings;
+use super::super::settings::{Setting, Settings, Value};
 use super::super::tree::quoted;
 use super::{is_loopback, needs, of_kind, tls};
 
@@ -31,6 +31,11 @@ pub(super) fn check(parts: &Parts, problems: &mut Problems) {
     sessions(parts, problems);
     for (_, settings) in of_kind(&parts.sources, "syslog") {
         zone(settings, problems);
+        sockets(settings, problems);
+        if let Some(limit) = settings.table("rate_limit") {
+            needs(limit, "per", "messages", problems);
+            needs(limit, "burst", "messages", problems);
+        }
     }
     for (_, settings) in of_kind(&parts.sources, "mqtt_listener") {
         needs(settings, "password", "username", problems);
@@ -95,6 +100,27 @@ fn sessions(parts: &Parts, problems: &mut Problems) {
                 message,
                 Some(suggestion),
             );
+        }
+    }
+}
+
+/// Who owns a socket is asked only of one that is made here.
+fn sockets(settings: &Settings, problems: &mut Problems) {
+    let is_made = |setting: &Setting| {
+        matches!(
+            setting.value,
+            Value::ListenLocal("unix" | "unixgram", _) | Value::Unusable
+        )
+    };
+    if settings.list("listen").iter().any(is_made) {
+        return;
+    }
+    for key in ["socket_mode", "socket_owner"] {
+        if settings.written(key).is_some() {
+            let message = "is written, but no unix:// or unixgram:// socket is made";
+            let suggestion = "leave it out, or set it in the socket unit".to_owned();
+            let at = settings.place_of(key);
+            problems.error(at, &settings.path_of(key), message, Some(suggestion));
         }
     }
 }

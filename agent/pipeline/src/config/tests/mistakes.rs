@@ -217,6 +217,56 @@ fn one_mistake_each_in_listeners_and_files() {
 }
 
 #[test]
+fn one_mistake_each_in_sockets_and_limits() {
+    let syslog = |keys: &str| format!("[sources.x]\ntype = \"syslog\"\n{keys}");
+    for (keys, expected) in [
+        (
+            "listen = [\"unix://run/log\"]\n",
+            "3 sources.x.listen: \"unix://run/log\" is not an absolute path of a socket; \
+             write one like \"unix:///run/hydrant/log\", with three slashes",
+        ),
+        (
+            "listen = [\"unixgram:/dev/log\"]\n",
+            "3 sources.x.listen: \"unixgram:/dev/log\" is not a place to listen; \
+             write one like \"udp://0.0.0.0:514\" or \"tcp://0.0.0.0:601\"",
+        ),
+        (
+            "listen = [\"systemd://log\"]\n",
+            "3 sources.x.listen: \"systemd://log\" is not the name of a socket; write one like \
+             \"systemd:syslog\", with the FileDescriptorName= of its unit",
+        ),
+        (
+            "listen = [\"unix:///a\", \"unixgram:///a\"]\n",
+            "3 sources.x.listen: \"/a\" is taken by sources.x.listen; write another, or leave it out",
+        ),
+        (
+            "listen = [\"unix:///a\"]\nsocket_mode = \"rw-\"\n",
+            "4 sources.x.socket_mode: \"rw-\" is not a file mode; write one like \"0660\"",
+        ),
+        (
+            "listen = [\"systemd:a\"]\nsocket_mode = \"0660\"\n",
+            "4 sources.x.socket_mode: is written, but no unix:// or unixgram:// socket is made; \
+             leave it out, or set it in the socket unit",
+        ),
+        (
+            "listen = [\"systemd:a\"]\nrate_limit = { burst = 5 }\n",
+            "4 sources.x.rate_limit.burst: needs messages as well",
+        ),
+        (
+            "listen = [\"systemd:a\"]\nrate_limit = { messages = 0 }\n",
+            "4 sources.x.rate_limit.messages: 0 is too little; write 1 or more",
+        ),
+    ] {
+        check_one(&syslog(keys), expected);
+    }
+    let long = format!("listen = [\"unix:///{}\"]\n", "a".repeat(100));
+    check_one(
+        &syslog(&long),
+        "3 sources.x.listen: is too long for the path of a socket; write 100 bytes or less",
+    );
+}
+
+#[test]
 fn one_mistake_each_in_destinations() {
     let http =
         |rest: &str| format!("[destinations.x]\ntype = \"http\"\nurl = \"https://c/\"\n{rest}");

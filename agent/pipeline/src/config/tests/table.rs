@@ -89,6 +89,7 @@ fn values(kind: &'static Kind) -> Vec<String> {
     match kind {
         Kind::Text(keys::TextRule::Glob) | Kind::Path => one("\"/a\""),
         Kind::Text(keys::TextRule::TopicTemplate) => one("\"{a}\""),
+        Kind::Text(keys::TextRule::FileMode) => one("\"0660\""),
         Kind::Text(_) | Kind::Secret => one("\"a\""),
         Kind::Bool => vec!["true".to_owned(), "false".to_owned()],
         Kind::Integer(range) | Kind::Size(range) => {
@@ -110,7 +111,11 @@ fn values(kind: &'static Kind) -> Vec<String> {
         Kind::Address => one("\"127.0.0.1:1\""),
         Kind::Listen(schemes) => schemes
             .iter()
-            .map(|scheme| format!("\"{scheme}://127.0.0.1:1\""))
+            .map(|scheme| match keys::ListenForm::of(scheme) {
+                keys::ListenForm::Address => format!("\"{scheme}://127.0.0.1:1\""),
+                keys::ListenForm::Path => format!("\"{scheme}:///a\""),
+                keys::ListenForm::Name => format!("\"{scheme}:a\""),
+            })
             .collect(),
         Kind::Url(rule) => rule
             .schemes
