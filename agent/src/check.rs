@@ -8,7 +8,9 @@ use pipeline::config::{
     Problem, Severity, SourceConfig, SourceKind, WhenFull,
 };
 
-use crate::{EXIT_USAGE, config_files, fail, print, tls};
+use crate::clock::Clock;
+use crate::tls::{self, TlsError};
+use crate::{EXIT_USAGE, config_files, fail, print};
 
 /// Checks the configuration at `path` with the code of `hydrant run`.
 pub(crate) fn run(path: &Path) -> ExitCode {
@@ -109,9 +111,25 @@ fn unreadable_tls(config: &Config) -> String {
     sources
         .chain(destinations)
         .filter_map(|(path, tls)| Some((path, tls::client_config(tls).err()?)))
+        .chain(unreadable_server_tls(config))
         .map(|(path, error)| format!("warning: {path}.tls: {error}\n"))
         .collect::<Vec<_>>()
         .concat()
+}
+
+/// What is wrong with files that a listener shows to its clients.
+fn unreadable_server_tls(config: &Config) -> impl Iterator<Item = (String, TlsError)> {
+    let listeners = config.sources.iter().filter_map(|(name, source)| {
+        let tls = match &source.kind {
+            SourceKind::MqttListener(listener) => listener.tls.as_ref(),
+            SourceKind::Mqtt(_) | SourceKind::File(_) | SourceKind::Syslog(_) => None,
+        };
+        Some((format!("sources.{name}"), tls?))
+    });
+    listeners.filter_map(|(path, tls)| {
+        let config = tls::server::server_config(tls, Clock::start());
+        Some((path, config.err()?))
+    })
 }
 
 fn lines(problems: &[Problem]) -> String {
@@ -137,7 +155,12 @@ fn describe_source(source: &SourceConfig) -> String {
             format!("subscribes to {topics} at {}:{}{tls}", mqtt.host, mqtt.port)
         }
         SourceKind::MqttListener(listener) => {
-            format!("takes MQTT from devices at {}", listener.listen)
+            let tls = match &listener.tls {
+                None => "",
+                Some(tls) if tls.client_ca_file.is_none() => " with TLS",
+                Some(_) => " with TLS and client certificates",
+            };
+            format!("takes MQTT from devices at {}{tls}", listener.listen)
         }
         SourceKind::File(file) => format!("follows {}", file.paths.join(", ")),
         SourceKind::Syslog(syslog) => {

@@ -1,4 +1,7 @@
-//! TLS as a client: which authorities are trusted, and who we say we are.
+//! TLS as a client: which authorities are trusted, and who we say we are. [`server`] is the other
+//! side.
+
+pub(crate) mod server;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -7,6 +7,7 @@
 
 pub mod batch;
 pub mod books;
+pub mod certificate;
 pub mod config;
 pub mod dead_letter;
 pub mod decode;

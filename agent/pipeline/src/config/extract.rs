@@ -16,8 +16,8 @@ use super::model::{
     DeadLetterConfig, DestinationConfig, DestinationKind, DirectoryConfig, DrainConfig, DrainOrder,
     EncryptionConfig, FileConfig, FirehoseConfig, Format, FrameCompression, HttpAuth, HttpConfig,
     HttpMethod, KeySource, LogLevel, MqttConfig, MqttListenerConfig, MqttVersion, Packing,
-    ParseFormat, Qos, RedactWith, RetryConfig, SourceConfig, SourceKind, StartAt, TlsConfig,
-    TransformConfig, TransformKind, WhenFull,
+    ParseFormat, Qos, RedactWith, RetryConfig, ServerTlsConfig, SourceConfig, SourceKind, StartAt,
+    TlsConfig, TransformConfig, TransformKind, WhenFull,
 };
 use super::settings::{Component, Settings, Value};
 
@@ -211,6 +211,7 @@ fn source(agent: &AgentConfig, name: &str, component: &Component) -> Option<Sour
         "mqtt" => SourceKind::Mqtt(mqtt(agent, name, settings)?),
         "mqtt_listener" => SourceKind::MqttListener(MqttListenerConfig {
             listen: settings.address("listen")?,
+            tls: server_tls(settings),
             username: owned(settings, "username"),
             password: settings.secret("password").cloned(),
             connections_max: settings.integer("connections_max")?,
@@ -279,6 +280,16 @@ fn tls(settings: &Settings) -> Option<TlsConfig> {
         ca_file: path(tls, "ca_file"),
         certificate_file: path(tls, "certificate_file"),
         key_file: path(tls, "key_file"),
+    })
+}
+
+/// TLS of a listener, when it is asked for.
+fn server_tls(settings: &Settings) -> Option<ServerTlsConfig> {
+    let tls = settings.table("tls")?;
+    Some(ServerTlsConfig {
+        certificate_file: path(tls, "certificate_file")?,
+        key_file: path(tls, "key_file")?,
+        client_ca_file: path(tls, "client_ca_file"),
     })
 }
 

@@ -191,6 +191,8 @@ pub struct MqttConfig {
 pub struct MqttListenerConfig {
     /// Where to listen.
     pub listen: SocketAddr,
+    /// TLS; without it devices speak in the clear.
+    pub tls: Option<ServerTlsConfig>,
     /// User name every device must give.
     pub username: Option<String>,
     /// Password every device must give.
@@ -306,6 +308,18 @@ pub struct TlsConfig {
     pub certificate_file: Option<PathBuf>,
     /// PEM file of its private key.
     pub key_file: Option<PathBuf>,
+}
+
+/// TLS of a listener.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServerTlsConfig {
+    /// PEM file of the certificate that clients are shown, and its chain.
+    pub certificate_file: PathBuf,
+    /// PEM file of its private key.
+    pub key_file: PathBuf,
+    /// PEM file of the certificate authorities whose clients are let in; `None` is every client,
+    /// also without a certificate.
+    pub client_ca_file: Option<PathBuf>,
 }
 
 /// `[transforms.NAME]`, in the order a source or destination names them.

@@ -40,6 +40,8 @@ const FAREWELL_MAX: Duration = Duration::from_secs(1);
 /// A connection and its device.
 pub(super) struct Connection {
     shared: Arc<Shared>,
+    /// The name in the device's certificate.
+    certified: Option<String>,
     protocol: Protocol,
     inbox: BytesMut,
     out: BytesMut,
@@ -63,12 +65,13 @@ enum Event {
 }
 
 impl Connection {
-    /// Connection number `number`, just accepted.
-    pub(super) fn new(shared: Arc<Shared>, number: u32) -> Self {
+    /// Connection number `number`, just accepted from one whose certificate names `certified`.
+    pub(super) fn new(shared: Arc<Shared>, number: u32, certified: Option<String>) -> Self {
         let accepted = shared.intake.clock().monotonic();
         let window = Window::new(usize::from(shared.limits.in_flight_max));
         Self {
             shared,
+            certified,
             protocol: Protocol::new(number),
             inbox: BytesMut::new(),
             out: BytesMut::new(),
@@ -314,7 +317,8 @@ impl Connection {
         drop(tokio::time::timeout(FAREWELL_MAX, farewell).await);
         let Some(close) = self.closing else { return };
         let intake = &self.shared.intake;
-        let told = match self.protocol.client() {
+        let client = self.protocol.client().or(self.certified.as_deref());
+        let told = match client {
             Some(client) => format!("device {client:?} at {peer}: {close}"),
             None => format!("device at {peer}: {close}"),
         };

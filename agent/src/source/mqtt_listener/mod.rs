@@ -22,10 +22,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::intake::{Intake, Shutdown};
-use crate::source::mqtt::ended;
 use crate::source::mqtt::owed::Owed;
 use crate::source::mqtt::packets::AckKind;
+use crate::source::mqtt::{Io, ended};
 use crate::telemetry::SourceCount;
+use crate::tls::server::{HandshakeError, TlsServer, client_name};
 use connection::Connection;
 use protocol::Limits;
 use sessions::Sessions;
@@ -55,6 +56,7 @@ struct Shared {
     intake: Intake,
     limits: Limits,
     topic_templates: TopicTemplates,
+    tls: Option<TlsServer>,
     hub: Mutex<Hub>,
 }
 
@@ -122,15 +124,16 @@ pub(crate) async fn run(config: MqttListenerConfig, intake: Intake, mut shutdown
         sessions: Sessions::new(config.connections_max.saturating_add(OFFLINE_SESSIONS_MAX)),
         connections: HashMap::new(),
     };
+    let Some((listener, tls)) = open(&config, &intake, &mut shutdown).await else {
+        return;
+    };
     let shared = Arc::new(Shared {
         intake,
         limits,
         topic_templates: config.topic_templates.clone(),
+        tls,
         hub: Mutex::new(hub),
     });
-    let Some(listener) = open(&config, &shared.intake, &mut shutdown).await else {
-        return;
-    };
     let mut connections = JoinSet::new();
     let mut last = 0_u32;
     loop {
@@ -173,25 +176,40 @@ async fn open(
     config: &MqttListenerConfig,
     intake: &Intake,
     shutdown: &mut Shutdown,
-) -> Option<TcpListener> {
+) -> Option<(TcpListener, Option<TlsServer>)> {
+    let mut last = String::new();
     loop {
-        match TcpListener::bind(config.listen).await {
-            Ok(listener) => {
+        let told = match try_open(config, intake).await {
+            Ok(opened) => {
                 intake.counters().clear_error();
                 intake.counters().set_ready(true);
                 tracing::info!(source = intake.name(), listen = %config.listen, "listening");
-                return Some(listener);
+                return Some(opened);
             }
-            Err(error) => {
-                let told = format!("cannot listen on {}: {error}", config.listen);
-                tracing::warn!(source = intake.name(), "{told}");
-                intake.counters().set_error(told);
-            }
+            Err(told) => told,
+        };
+        if told != last {
+            tracing::warn!(source = intake.name(), "{told}");
+            last.clone_from(&told);
         }
+        intake.counters().set_error(told);
         tokio::select! {
             () = tokio::time::sleep(OPEN_RETRY) => {}
             () = ended(shutdown) => return None,
         }
+    }
+}
+
+async fn try_open(
+    config: &MqttListenerConfig,
+    intake: &Intake,
+) -> Result<(TcpListener, Option<TlsServer>), String> {
+    let tls = config.tls.as_ref();
+    let tls = tls.map(|tls| TlsServer::new(intake.name(), tls, *intake.clock()));
+    let tls = tls.transpose().map_err(|error| format!("tls: {error}"))?;
+    match TcpListener::bind(config.listen).await {
+        Ok(listener) => Ok((listener, tls)),
+        Err(error) => Err(format!("cannot listen on {}: {error}", config.listen)),
     }
 }
 
@@ -200,23 +218,47 @@ async fn serve(
     shared: Arc<Shared>,
     number: u32,
     (stream, peer): (TcpStream, SocketAddr),
-    shutdown: Shutdown,
+    mut shutdown: Shutdown,
 ) {
     // Without it an acknowledgement may wait for the next one.
     if stream.set_nodelay(true).is_err() {
         return;
     }
+    let (stream, certified): (Box<dyn Io>, _) = match &shared.tls {
+        None => (Box::new(stream), None),
+        Some(tls) => {
+            let accepted = tokio::select! {
+                accepted = tls.accept(stream) => accepted,
+                () = ended(&mut shutdown) => return,
+            };
+            match accepted {
+                Ok(stream) => {
+                    let certified = client_name(&stream);
+                    (Box::new(stream), certified)
+                }
+                Err(error) => return turned_away(&shared.intake, peer, &error),
+            }
+        }
+    };
     let (sender, tells) = mpsc::channel(TELLS_MAX);
     shared.hub().connections.insert(number, sender);
     shared.intake.counters().add(SourceCount::Connections, 1);
-    Connection::new(Arc::clone(&shared), number)
-        .run(Box::new(stream), peer, tells, shutdown)
+    Connection::new(Arc::clone(&shared), number, certified)
+        .run(stream, peer, tells, shutdown)
         .await;
     shared.hub().connections.remove(&number);
     shared
         .intake
         .counters()
         .subtract(SourceCount::Connections, 1);
+}
+
+fn turned_away(intake: &Intake, peer: SocketAddr, error: &HandshakeError) {
+    let told = format!("device at {peer}: {error}");
+    // Not louder: whoever can connect could fill the log.
+    tracing::debug!(source = intake.name(), "{told}");
+    intake.counters().add(SourceCount::Refused, 1);
+    intake.counters().set_error(told);
 }
 
 fn settle(shared: &Shared, receipts: Vec<Receipt>) {

@@ -17,6 +17,7 @@ async fn start(connections_max: usize, idle_max: Duration) -> (Harness, SocketAd
     let harness = Harness::new(10_000);
     let config = MqttListenerConfig {
         listen,
+        tls: None,
         username: None,
         password: None,
         connections_max,
@@ -159,6 +160,7 @@ async fn an_idle_connection_is_small() {
             password: None,
         },
         topic_templates: TopicTemplates::default(),
+        tls: None,
         hub: Mutex::new(Hub {
             sessions: Sessions::new(1),
             connections: HashMap::new(),

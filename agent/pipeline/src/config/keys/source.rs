@@ -113,6 +113,7 @@ static MQTT_LISTENER: Section = Section {
                 default: Default::Required,
                 doc: "Where to listen, such as `127.0.0.1:1883` or `0.0.0.0:1883`.",
             },
+            server_tls("With it devices must speak TLS; port 8883 is usual."),
             Key {
                 name: "username",
                 kind: Kind::Text(TextRule::Any),
@@ -142,6 +143,42 @@ static MQTT_LISTENER: Section = Section {
         ],
         COMMON,
     ],
+};
+
+/// `tls` of a listener; `doc` says when it may be written.
+const fn server_tls(doc: &'static str) -> Key {
+    Key {
+        name: "tls",
+        kind: Kind::Table(&SERVER_TLS),
+        default: Default::Absent("see below"),
+        doc,
+    }
+}
+
+static SERVER_TLS: Section = Section {
+    doc: "What is shown to clients, and which of them are let in. \
+          The files are read again when they have changed.",
+    groups: &[&[
+        Key {
+            name: "certificate_file",
+            kind: Kind::Path,
+            default: Default::Absent("none"),
+            doc: "PEM file of the certificate that is shown, and its chain. It needs `key_file`.",
+        },
+        Key {
+            name: "key_file",
+            kind: Kind::Path,
+            default: Default::Absent("none"),
+            doc: "PEM file of the private key of that certificate.",
+        },
+        Key {
+            name: "client_ca_file",
+            kind: Kind::Path,
+            default: Default::Absent("none"),
+            doc: "PEM file of certificate authorities. \
+                  Only clients with a certificate of one of them are let in.",
+        },
+    ]],
 };
 
 static FILE: Section = Section {

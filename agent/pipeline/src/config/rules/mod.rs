@@ -278,6 +278,15 @@ fn tls(settings: &Settings, secure: bool, instead: &str, problems: &mut Problems
     }
 }
 
+/// The rules of a listener's `tls` table.
+fn server_tls(settings: &Settings, problems: &mut Problems) {
+    if let Some(tls) = settings.table("tls") {
+        needs(tls, "certificate_file", "key_file", problems);
+        needs(tls, "key_file", "certificate_file", problems);
+        needs(tls, "client_ca_file", "certificate_file", problems);
+    }
+}
+
 /// Whether what is sent to `url` stays on this machine.
 fn is_loopback(url: &Url) -> bool {
     url.host.eq_ignore_ascii_case("localhost")

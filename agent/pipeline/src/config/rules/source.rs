@@ -9,7 +9,7 @@ use super::super::Parts;
 use super::super::problem::Problems;
 use super::super::settings::{Setting, Settings, Value};
 use super::super::tree::quoted;
-use super::{is_loopback, needs, of_kind, tls};
+use super::{is_loopback, needs, of_kind, server_tls, tls};
 
 /// Reports what is wrong between the keys of a source.
 pub(super) fn check(parts: &Parts, problems: &mut Problems) {
@@ -38,17 +38,35 @@ pub(super) fn check(parts: &Parts, problems: &mut Problems) {
         }
     }
     for (_, settings) in of_kind(&parts.sources, "mqtt_listener") {
-        needs(settings, "password", "username", problems);
-        needs(settings, "username", "password", problems);
-        let Some(address) = settings.address("listen") else {
-            continue;
-        };
-        if !address.ip().is_loopback() && settings.get("username").is_none() {
-            let message = "anyone who reaches this port may publish";
-            let suggestion = "add username and password".to_owned();
-            let at = settings.place_of("listen");
-            problems.warning(at, &settings.path_of("listen"), message, Some(suggestion));
-        }
+        listener(settings, problems);
+    }
+}
+
+fn listener(settings: &Settings, problems: &mut Problems) {
+    needs(settings, "password", "username", problems);
+    needs(settings, "username", "password", problems);
+    server_tls(settings, problems);
+    let tls = |key| {
+        settings
+            .table("tls")
+            .is_some_and(|tls| tls.get(key).is_some())
+    };
+    let (has_passwords, is_secure) = (settings.get("username").is_some(), tls("certificate_file"));
+    let (message, suggestion) = if !has_passwords && !tls("client_ca_file") {
+        let suggestion = "add username and password, or tls.client_ca_file";
+        ("anyone who reaches this port may publish", suggestion)
+    } else if has_passwords && !is_secure {
+        let suggestion = "add tls.certificate_file and tls.key_file";
+        ("devices send their passwords in the clear", suggestion)
+    } else {
+        return;
+    };
+    if settings
+        .address("listen")
+        .is_some_and(|address| !address.ip().is_loopback())
+    {
+        let (at, path) = (settings.place_of("listen"), settings.path_of("listen"));
+        problems.warning(at, &path, message, Some(suggestion.to_owned()));
     }
 }
 

@@ -187,7 +187,22 @@ fn one_mistake_each_in_listeners_and_files() {
     );
     check_one(
         "[sources.x]\ntype = \"mqtt_listener\"\nlisten = \"0.0.0.0:1883\"\n",
-        "3 warning: sources.x.listen: anyone who reaches this port may publish; add username and password",
+        "3 warning: sources.x.listen: anyone who reaches this port may publish; add username and password, or tls.client_ca_file",
+    );
+    let listener = |rest: &str| {
+        format!("[sources.x]\ntype = \"mqtt_listener\"\nlisten = \"0.0.0.0:1\"\n{rest}")
+    };
+    check_one(
+        &listener("username = \"u\"\npassword = \"p\"\n"),
+        "3 warning: sources.x.listen: devices send their passwords in the clear; add tls.certificate_file and tls.key_file",
+    );
+    check_one(
+        &listener("tls = { certificate_file = \"/c\", client_ca_file = \"/a\" }\n"),
+        "4 sources.x.tls.certificate_file: needs key_file as well",
+    );
+    check_one(
+        &listener("tls.client_ca_file = \"/a\"\n"),
+        "4 sources.x.tls.client_ca_file: needs certificate_file as well",
     );
     check_one(
         "[sources.x]\ntype = \"syslog\"\nlisten = [\"tls://0.0.0.0:6514\"]\n",
