@@ -122,7 +122,8 @@ fn unreadable_server_tls(config: &Config) -> impl Iterator<Item = (String, TlsEr
     let listeners = config.sources.iter().filter_map(|(name, source)| {
         let tls = match &source.kind {
             SourceKind::MqttListener(listener) => listener.tls.as_ref(),
-            SourceKind::Mqtt(_) | SourceKind::File(_) | SourceKind::Syslog(_) => None,
+            SourceKind::Syslog(syslog) => syslog.tls.as_ref(),
+            SourceKind::Mqtt(_) | SourceKind::File(_) => None,
         };
         Some((format!("sources.{name}"), tls?))
     });

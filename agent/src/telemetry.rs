@@ -40,6 +40,8 @@ pub(crate) enum Refusal {
     RateLimit,
     /// There are connections enough.
     Connections,
+    /// It did not show what TLS asks for, or did not speak TLS.
+    Tls,
 }
 
 impl Refusal {
@@ -49,6 +51,7 @@ impl Refusal {
             Self::Store => "store",
             Self::RateLimit => "rate_limit",
             Self::Connections => "connections_max",
+            Self::Tls => "tls",
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod limits;
 mod sockets;
+mod tls;
 
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpStream, UdpSocket};

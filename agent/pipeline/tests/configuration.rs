@@ -118,7 +118,7 @@ fn the_schema_and_the_check_refuse_the_same() {
         "[sources.x]\ntype = \"file\"\npaths = \"/a\"\n",
         "[sources.x]\ntype = \"file\"\npaths = []\n",
         "[sources.x]\ntype = \"file\"\npaths = [\"/a\"]\nurl = \"x\"\n",
-        "[sources.x]\ntype = \"syslog\"\nlisten = [\"tls://0.0.0.0:1\"]\n",
+        "[sources.x]\ntype = \"syslog\"\nlisten = [\"relp://0.0.0.0:1\"]\n",
         "[sources.x]\ntype = \"mqtt\"\nurl = \"http://b\"\ntopics = [\"a\"]\n",
         "[sources.x]\ntype = \"mqtt\"\nurl = \"mqtt://b\"\ntopics = [\"a\"]\nqos = 3\n",
         "[sources.\"a b\"]\ntype = \"file\"\npaths = [\"/a\"]\n",

@@ -254,6 +254,8 @@ pub enum StartAt {
 pub struct SyslogConfig {
     /// Where to listen.
     pub listen: Vec<SyslogListen>,
+    /// What `tls://` shows and whom it lets in.
+    pub tls: Option<ServerTlsConfig>,
     /// Permissions of unix sockets.
     pub socket_mode: u32,
     /// `USER:GROUP` of unix sockets, as it is written.
@@ -279,6 +281,8 @@ pub enum SyslogListen {
     Udp(SocketAddr),
     /// `tcp://`.
     Tcp(SocketAddr),
+    /// `tls://`.
+    Tls(SocketAddr),
     /// `unix://`: streams.
     Unix(PathBuf),
     /// `unixgram://`: datagrams.
@@ -292,6 +296,7 @@ impl fmt::Display for SyslogListen {
         match self {
             Self::Udp(address) => write!(f, "udp://{address}"),
             Self::Tcp(address) => write!(f, "tcp://{address}"),
+            Self::Tls(address) => write!(f, "tls://{address}"),
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
             Self::UnixDatagram(path) => write!(f, "unixgram://{}", path.display()),
             Self::Systemd(name) => write!(f, "systemd:{name}"),

@@ -115,7 +115,7 @@ fn a_large_configuration_means_what_it_says() {
     let listen: Vec<String> = syslog.listen.iter().map(ToString::to_string).collect();
     assert_eq!(
         listen.join(" "),
-        "udp://0.0.0.0:514 tcp://[::]:601 unix:///run/hydrant/log unixgram:///dev/log \
+        "udp://0.0.0.0:514 tcp://[::]:601 tls://0.0.0.0:6514 unix:///run/hydrant/log unixgram:///dev/log \
          systemd:syslog"
     );
     assert_eq!(syslog.socket_mode, 0o660);

@@ -5,12 +5,13 @@
 //! program that logs is one. So the store is given only a moment there; then what came is refused
 //! and counted, and the machine goes on.
 
+use std::hint::black_box;
 use std::io;
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use pipeline::time::Monotonic;
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg, sockopt};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use socket2::Socket;
 use tokio::io::Interest;
 use tokio::net::{UdpSocket, UnixDatagram};
@@ -19,6 +20,9 @@ use super::open::Open;
 use super::{BATCH_BYTES, LAST_LOOK, Sender, Shared};
 use crate::intake::{IntakeBatch, Shutdown};
 use crate::telemetry::Refusal;
+
+/// Who sent what was in the socket before credentials were asked for.
+const NOBODY: u32 = 65_534;
 
 /// So many datagrams are taken before other tasks have their turn.
 const DATAGRAMS_PER_TURN: usize = 512;
@@ -78,7 +82,7 @@ async fn take_turn(
             Ok((_, sender)) if !shared.takes(sender) => {}
             Ok((len, sender)) => {
                 let datagram = buffer.get(..len).unwrap_or_default();
-                shared.push(&mut batch, at, datagram, false, &sender);
+                shared.push(&mut batch, at, datagram, false, &sender.into());
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 turn = Turn::Empty;
@@ -126,8 +130,6 @@ impl Datagrams {
         if !is_local {
             return UdpSocket::from_std(socket.into()).map(Self::Network);
         }
-        // Without it senders are anonymous, which is no reason to refuse them.
-        sockopt::set_socket_passcred(&socket, true).ok();
         UnixDatagram::from_std(socket.into()).map(Self::Local)
     }
 
@@ -162,8 +164,12 @@ fn receive_local(socket: &UnixDatagram, buffer: &mut [u8]) -> io::Result<(usize,
         let RecvAncillaryMessage::ScmCredentials(of) = message else {
             return None;
         };
-        let (pid, uid) = (Some(of.pid.as_raw_pid()), of.uid.as_raw());
-        Some(Sender::Process { pid, uid })
+        // The kernel says 0 of a process that it cannot name here, which the type of the crate does
+        // not know: nothing may be concluded from it before it is a plain number.
+        let pid = Some(black_box(of.pid.as_raw_pid())).filter(|pid| *pid > 0);
+        let uid = of.uid.as_raw();
+        let is_known = pid.is_some() || uid != NOBODY;
+        is_known.then_some(Sender::Process { pid, uid })
     });
     Ok((got.bytes, sender.unwrap_or(Sender::Unknown)))
 }

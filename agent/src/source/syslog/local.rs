@@ -9,6 +9,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use pipeline::config::SyslogConfig;
+use rustix::net::sockopt;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 /// How many senders may wait for a connection.
@@ -53,6 +54,7 @@ pub(super) fn bind(path: &Path, kind: Type, config: &SyslogConfig) -> io::Result
     remove(&unready)?;
     let socket = Socket::new(Domain::UNIX, kind, None)?;
     socket.set_nonblocking(true)?;
+    ask_for_credentials(&socket);
     socket.bind(&SockAddr::unix(&unready)?)?;
     let made = furnish(&socket, &unready, kind, owner, config.socket_mode)
         .and_then(|()| fs::symlink_metadata(&unready))
@@ -67,6 +69,12 @@ pub(super) fn bind(path: &Path, kind: Type, config: &SyslogConfig) -> io::Result
             Err(error)
         }
     }
+}
+
+/// Makes the kernel tell who sends a datagram. Without it senders are anonymous, which is no reason
+/// to refuse them.
+pub(super) fn ask_for_credentials(socket: &Socket) {
+    sockopt::set_socket_passcred(socket, true).ok();
 }
 
 fn furnish(

@@ -93,7 +93,7 @@ async fn listen_on(listen: SyslogListen, shared: Arc<Shared>, mut shutdown: Shut
     let mut wait = BIND_RETRY_MIN;
     let mut failed = false;
     let sockets = loop {
-        match open::open(&listen, &shared.config) {
+        match open::open(&listen, &shared.config, &shared.intake) {
             Ok(sockets) => break sockets,
             Err(error) => {
                 let text = open::explain(&listen, &error);
@@ -122,7 +122,7 @@ async fn listen_on(listen: SyslogListen, shared: Arc<Shared>, mut shutdown: Shut
         tasks.spawn(async move {
             match socket.kind {
                 Kind::Datagram => datagram::receive(socket, &shared, shutdown).await,
-                Kind::Stream => stream::accept(socket, &shared, shutdown).await,
+                Kind::Stream | Kind::Secure => stream::accept(socket, &shared, shutdown).await,
             }
         });
     }
@@ -167,14 +167,7 @@ impl Shared {
     }
 
     /// Adds one message to `batch`; a blank one is nothing.
-    fn push(
-        &self,
-        batch: &mut IntakeBatch,
-        at: WallClock,
-        message: &[u8],
-        cut: bool,
-        sender: &Sender,
-    ) {
+    fn push(&self, batch: &mut IntakeBatch, at: WallClock, message: &[u8], cut: bool, peer: &Peer) {
         let bytes_max = self.config.message_bytes_max.as_usize();
         let kept = message.get(..bytes_max).unwrap_or(message);
         let cut = cut || kept.len() < message.len();
@@ -184,13 +177,16 @@ impl Shared {
         if syslog::trim(kept).is_empty() {
             return;
         }
-        let mut record = match sender {
+        let mut record = match peer.sender {
             Sender::Address(_) => syslog::decode(at, kept, &self.zone),
             Sender::Process { .. } | Sender::Unknown => {
                 syslog::decode_local(at, kept, &self.zone, &self.host)
             }
         };
-        sender.tell(&mut record.fields);
+        peer.sender.tell(&mut record.fields);
+        if let Some(name) = &peer.certified {
+            record.fields.insert("tls_peer", name.as_str());
+        }
         if cut {
             record.fields.insert("truncated", Value::Bool(true));
         }
@@ -212,6 +208,23 @@ impl Shared {
         };
         if !sent {
             self.intake.counters().refuse(Refusal::Store, count);
+        }
+    }
+}
+
+/// Who is at the other end.
+#[derive(Debug)]
+struct Peer {
+    sender: Sender,
+    /// The name in its certificate.
+    certified: Option<String>,
+}
+
+impl From<Sender> for Peer {
+    fn from(sender: Sender) -> Self {
+        Self {
+            sender,
+            certified: None,
         }
     }
 }

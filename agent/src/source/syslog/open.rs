@@ -11,6 +11,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::local::{self, Place};
 use crate::activation;
+use crate::intake::Intake;
+use crate::tls::server::TlsServer;
 
 /// How many senders may wait for a connection; the kernel takes no more than `somaxconn`.
 const BACKLOG: i32 = 1024;
@@ -22,6 +24,8 @@ pub(super) struct Open {
     pub(super) kind: Kind,
     /// Whether its senders are processes of this machine.
     pub(super) is_local: bool,
+    /// What a secure one shows.
+    pub(super) tls: Option<TlsServer>,
     /// Removes its path at the end.
     pub(super) _place: Option<Place>,
 }
@@ -31,6 +35,8 @@ pub(super) struct Open {
 pub(super) enum Kind {
     Datagram,
     Stream,
+    /// On connections with TLS.
+    Secure,
 }
 
 impl Open {
@@ -39,6 +45,7 @@ impl Open {
             socket,
             kind,
             is_local: false,
+            tls: None,
             _place: None,
         }
     }
@@ -46,20 +53,25 @@ impl Open {
     fn local(path: &Path, kind: Kind, config: &SyslogConfig) -> io::Result<Self> {
         let socket_type = match kind {
             Kind::Datagram => Type::DGRAM,
-            Kind::Stream => Type::STREAM,
+            Kind::Stream | Kind::Secure => Type::STREAM,
         };
         let (socket, place) = local::bind(path, socket_type, config)?;
         Ok(Self {
             socket,
             kind,
             is_local: true,
+            tls: None,
             _place: Some(place),
         })
     }
 }
 
 /// The sockets of `listen`: one, or as many as the service manager passed.
-pub(super) fn open(listen: &SyslogListen, config: &SyslogConfig) -> io::Result<Vec<Open>> {
+pub(super) fn open(
+    listen: &SyslogListen,
+    config: &SyslogConfig,
+    intake: &Intake,
+) -> io::Result<Vec<Open>> {
     let open = match listen {
         SyslogListen::Udp(address) => {
             let socket = bind(*address, Type::DGRAM, Protocol::UDP, config)?;
@@ -68,6 +80,17 @@ pub(super) fn open(listen: &SyslogListen, config: &SyslogConfig) -> io::Result<V
         SyslogListen::Tcp(address) => {
             let socket = bind(*address, Type::STREAM, Protocol::TCP, config)?;
             Open::network(socket, Kind::Stream)
+        }
+        SyslogListen::Tls(address) => {
+            let tls = config.tls.as_ref().map(|tls| {
+                TlsServer::new(intake.name(), tls, *intake.clock())
+                    .map_err(|error| io::Error::other(format!("tls: {error}")))
+            });
+            let socket = bind(*address, Type::STREAM, Protocol::TCP, config)?;
+            Open {
+                tls: tls.transpose()?,
+                ..Open::network(socket, Kind::Secure)
+            }
         }
         SyslogListen::Unix(path) => Open::local(path, Kind::Stream, config)?,
         SyslogListen::UnixDatagram(path) => Open::local(path, Kind::Datagram, config)?,
@@ -98,13 +121,18 @@ fn passed(name: &str, config: &SyslogConfig) -> io::Result<Vec<Open>> {
             Type::DGRAM => Kind::Datagram,
             _ => Kind::Stream,
         };
-        if kind == Kind::Datagram && !is_local {
-            set_receive_buffer(&socket, config.receive_buffer.as_usize());
+        match (kind, is_local) {
+            (Kind::Datagram, true) => local::ask_for_credentials(&socket),
+            (Kind::Datagram, false) => {
+                set_receive_buffer(&socket, config.receive_buffer.as_usize());
+            }
+            (Kind::Stream | Kind::Secure, _) => {}
         }
         Ok(Open {
             kind,
             is_local,
             socket,
+            tls: None,
             _place: None,
         })
     });
@@ -123,9 +151,12 @@ fn bind(
         let has_ipv4 = config.listen.iter().any(|other| {
             let other = match other {
                 SyslogListen::Udp(other) if kind == Type::DGRAM => other,
-                SyslogListen::Tcp(other) if kind == Type::STREAM => other,
+                SyslogListen::Tcp(other) | SyslogListen::Tls(other) if kind == Type::STREAM => {
+                    other
+                }
                 SyslogListen::Udp(_)
                 | SyslogListen::Tcp(_)
+                | SyslogListen::Tls(_)
                 | SyslogListen::Unix(_)
                 | SyslogListen::UnixDatagram(_)
                 | SyslogListen::Systemd(_) => return false,

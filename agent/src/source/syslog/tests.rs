@@ -44,6 +44,7 @@ fn peers_are_written_without_port_and_mapping() {
 fn config() -> SyslogConfig {
     SyslogConfig {
         listen: Vec::new(),
+        tls: None,
         socket_mode: 0o600,
         socket_owner: None,
         timezone: Some("UTC".to_owned()),
@@ -86,7 +87,9 @@ async fn datagrams_are_taken_cut_and_counted() {
         let harness = Harness::new(1000);
         let shared = shared(&harness, config());
         let listen = SyslogListen::Udp(address.parse().unwrap());
-        let socket = open::open(&listen, &shared.config).unwrap().remove(0);
+        let socket = open::open(&listen, &shared.config, &harness.intake)
+            .unwrap()
+            .remove(0);
         let to = socket.socket.local_addr().unwrap().as_socket().unwrap();
         let sender = std::net::UdpSocket::bind(address).unwrap();
         let long = format!("<13>{}", "x".repeat(200));
@@ -122,7 +125,9 @@ fn listening(
 ) -> (SocketAddr, tokio::task::JoinHandle<io::Result<()>>) {
     let shared = shared(harness, config);
     let listen = SyslogListen::Tcp("127.0.0.1:0".parse().unwrap());
-    let socket = open::open(&listen, &shared.config).unwrap().remove(0);
+    let socket = open::open(&listen, &shared.config, &harness.intake)
+        .unwrap()
+        .remove(0);
     let to = socket.socket.local_addr().unwrap().as_socket().unwrap();
     let shutdown = harness.shutdown();
     let task = tokio::spawn(async move { stream::accept(socket, &shared, shutdown).await });
@@ -248,6 +253,43 @@ async fn programs_of_this_machine_are_told_by_the_kernel() {
     std::fs::remove_dir_all(folder).unwrap();
 }
 
+/// What waits in a socket that was passed came before anybody asked who sends.
+#[tokio::test]
+async fn a_program_that_the_kernel_does_not_name_has_no_name() {
+    let folder = folder("early");
+    let path = folder.join("log");
+    let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let sender = std::os::unix::net::UnixDatagram::unbound().unwrap();
+    sender
+        .send_to(b"<13>Nov 23 16:39:58 a: early", &path)
+        .unwrap();
+    let harness = Harness::new(1000);
+    let shared = shared(&harness, config());
+    let socket = socket2::Socket::from(std::os::fd::OwnedFd::from(socket));
+    local::ask_for_credentials(&socket);
+    let open = open::Open {
+        socket,
+        kind: Kind::Datagram,
+        is_local: true,
+        tls: None,
+        _place: None,
+    };
+    let shutdown = harness.shutdown();
+    tokio::spawn(async move { datagram::receive(open, &shared, shutdown).await });
+    until("the early one", || harness.records().len() == 1).await;
+    sender
+        .send_to(b"<13>Nov 23 16:39:58 a: late", &path)
+        .unwrap();
+    until("the late one", || harness.records().len() == 2).await;
+    let records = harness.records();
+    for field in ["peer_pid", "peer_uid"] {
+        assert_eq!(records[0].fields.get(field), None);
+        assert!(records[1].fields.get(field).is_some());
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
 #[tokio::test]
 async fn streams_of_this_machine_have_both_framings() {
     let folder = folder("streams");
@@ -271,13 +313,15 @@ async fn streams_of_this_machine_have_both_framings() {
 }
 
 /// Only a socket that nobody has any more is replaced.
-#[test]
-fn what_is_in_the_way_of_a_socket_is_left_alone() {
+#[tokio::test]
+async fn what_is_in_the_way_of_a_socket_is_left_alone() {
     let folder = folder("ways");
+    let harness = Harness::new(1000);
     let path = folder.join("log");
     let open = |kind: fn(std::path::PathBuf) -> SyslogListen| {
         let listen = kind(path.clone());
-        open::open(&listen, &config()).map_err(|error| open::explain(&listen, &error))
+        open::open(&listen, &config(), &harness.intake)
+            .map_err(|error| open::explain(&listen, &error))
     };
     let check = |kind, expected: &str| {
         let error = open(kind).unwrap_err();
@@ -333,7 +377,9 @@ async fn datagrams_over_the_limit_are_refused() {
     let harness = Harness::new(1000);
     let shared = shared(&harness, limited());
     let listen = SyslogListen::Udp("127.0.0.1:0".parse().unwrap());
-    let socket = open::open(&listen, &shared.config).unwrap().remove(0);
+    let socket = open::open(&listen, &shared.config, &harness.intake)
+        .unwrap()
+        .remove(0);
     let to = socket.socket.local_addr().unwrap().as_socket().unwrap();
     let loud = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let quiet = std::net::UdpSocket::bind("127.0.0.2:0").unwrap();

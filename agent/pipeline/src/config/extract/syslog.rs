@@ -2,7 +2,7 @@
 
 use super::super::model::{SyslogConfig, SyslogListen};
 use super::super::settings::{Setting, Settings, Value};
-use super::owned;
+use super::{owned, server_tls};
 use crate::rate_limit::RateLimit;
 
 /// A `syslog` source.
@@ -10,6 +10,7 @@ pub(super) fn config(settings: &Settings) -> Option<SyslogConfig> {
     let places = settings.list("listen").iter().map(listen);
     Some(SyslogConfig {
         listen: places.collect::<Option<_>>()?,
+        tls: server_tls(settings),
         socket_mode: u32::from_str_radix(settings.text("socket_mode")?, 8).ok()?,
         socket_owner: owned(settings, "socket_owner"),
         timezone: owned(settings, "timezone"),
@@ -39,6 +40,7 @@ fn listen(setting: &Setting) -> Option<SyslogListen> {
         return match scheme {
             "udp" => Some(SyslogListen::Udp(address)),
             "tcp" => Some(SyslogListen::Tcp(address)),
+            "tls" => Some(SyslogListen::Tls(address)),
             _ => None,
         };
     }

@@ -222,13 +222,14 @@ static SYSLOG: Section = Section {
             Key {
                 name: "listen",
                 kind: Kind::List(&Kind::Listen(&[
-                    "udp", "tcp", "unix", "unixgram", "systemd",
+                    "udp", "tcp", "tls", "unix", "unixgram", "systemd",
                 ])),
                 default: Default::Required,
                 doc: "Where to listen: ports, sockets of this machine (`unix` for streams, \
                       `unixgram` for datagrams such as those to `/dev/log`), or what a socket \
                       unit passes under this name.",
             },
+            server_tls("For places with `tls`, RFC 5425; port 6514 is usual."),
             Key {
                 name: "socket_mode",
                 kind: Kind::Text(TextRule::FileMode),
@@ -258,13 +259,13 @@ static SYSLOG: Section = Section {
                 name: "connections_max",
                 kind: Kind::Integer(range(1, 10_000)),
                 default: Default::Integer(100),
-                doc: "How many TCP senders at once.",
+                doc: "How many connections at once.",
             },
             Key {
                 name: "idle_max",
                 kind: Kind::Duration(range(SECOND, 7 * DAY)),
                 default: Default::Text("10m"),
-                doc: "A TCP sender that is silent for so long is disconnected.",
+                doc: "A connection that is silent for so long is closed.",
             },
             Key {
                 name: "receive_buffer",

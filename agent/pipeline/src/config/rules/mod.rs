@@ -194,6 +194,7 @@ fn listeners(parts: &Parts, problems: &mut Problems) {
         }
         for setting in settings.list("listen") {
             if let Value::Listen(scheme, address) = setting.value {
+                let scheme = if scheme == "tls" { "tcp" } else { scheme };
                 take(scheme, address, setting.at, path.clone());
             }
         }

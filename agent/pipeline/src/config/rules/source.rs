@@ -32,6 +32,7 @@ pub(super) fn check(parts: &Parts, problems: &mut Problems) {
     for (_, settings) in of_kind(&parts.sources, "syslog") {
         zone(settings, problems);
         sockets(settings, problems);
+        syslog_tls(settings, problems);
         if let Some(limit) = settings.table("rate_limit") {
             needs(limit, "per", "messages", problems);
             needs(limit, "burst", "messages", problems);
@@ -120,6 +121,33 @@ fn sessions(parts: &Parts, problems: &mut Problems) {
             );
         }
     }
+}
+
+/// `tls://` shows a certificate, and a certificate is shown by nothing else.
+fn syslog_tls(settings: &Settings, problems: &mut Problems) {
+    server_tls(settings, problems);
+    let Some(tls) = settings.table("tls") else {
+        return;
+    };
+    let is_tls = |setting: &&Setting| matches!(setting.value, Value::Listen("tls", _));
+    let listener = settings.list("listen").iter().find(is_tls);
+    let has_certificate = tls.get("certificate_file").is_some();
+    let (at, path, message, suggestion) = match listener {
+        Some(listener) if !has_certificate => (
+            listener.at,
+            settings.path_of("listen"),
+            "needs a certificate",
+            "add tls.certificate_file and tls.key_file",
+        ),
+        None if has_certificate => (
+            tls.place_of("certificate_file"),
+            tls.path_of("certificate_file"),
+            "is written, but nothing listens with TLS",
+            "write tls://IP:PORT under listen",
+        ),
+        Some(_) | None => return,
+    };
+    problems.error(at, &path, message, Some(suggestion.to_owned()));
 }
 
 /// Who owns a socket is asked only of one that is made here.

@@ -205,8 +205,8 @@ fn one_mistake_each_in_listeners_and_files() {
         "4 sources.x.tls.client_ca_file: needs certificate_file as well",
     );
     check_one(
-        "[sources.x]\ntype = \"syslog\"\nlisten = [\"tls://0.0.0.0:6514\"]\n",
-        "3 sources.x.listen: \"tls://0.0.0.0:6514\" is not a place to listen that is known; write one like \"udp://0.0.0.0:514\" or \"tcp://0.0.0.0:601\"",
+        "[sources.x]\ntype = \"syslog\"\nlisten = [\"relp://0.0.0.0:6514\"]\n",
+        "3 sources.x.listen: \"relp://0.0.0.0:6514\" is not a place to listen that is known; write one like \"udp://0.0.0.0:514\" or \"tcp://0.0.0.0:601\"",
     );
     check_one(
         "[sources.x]\ntype = \"syslog\"\nlisten = [\"tcp://127.0.0.1:601\", \"udp://0.0.0.0:601\", \"tcp://0.0.0.0:601\"]\n",
@@ -262,6 +262,21 @@ fn one_mistake_each_in_sockets_and_limits() {
             "listen = [\"systemd:a\"]\nsocket_mode = \"0660\"\n",
             "4 sources.x.socket_mode: is written, but no unix:// or unixgram:// socket is made; \
              leave it out, or set it in the socket unit",
+        ),
+        (
+            "listen = [\"tls://127.0.0.1:1\"]\n",
+            "3 sources.x.listen: needs a certificate; add tls.certificate_file and tls.key_file",
+        ),
+        (
+            "listen = [\"tcp://127.0.0.1:1\"]\ntls = { certificate_file = \"/c\", key_file = \"/k\" }\n",
+            "4 sources.x.tls.certificate_file: is written, but nothing listens with TLS; \
+             write tls://IP:PORT under listen",
+        ),
+        (
+            "listen = [\"tls://127.0.0.1:1\", \"tcp://127.0.0.1:1\"]\n\
+             tls = { certificate_file = \"/c\", key_file = \"/k\" }\n",
+            "3 sources.x.listen: 127.0.0.1:1 is taken by sources.x.listen (127.0.0.1:1); \
+             write another port",
         ),
         (
             "listen = [\"systemd:a\"]\nrate_limit = { burst = 5 }\n",
