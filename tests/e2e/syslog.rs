@@ -335,3 +335,66 @@ fn over_long_messages_are_cut_and_counted() {
     drop(log);
     assert_eq!(syslog.agent.count("sources", "network", "cut"), 1);
 }
+
+/// The longest message that is taken is taken whole, whichever way it comes.
+#[test]
+fn messages_of_64_kib_come_whole() {
+    let syslog = Syslog::start("");
+    let head = "<13>1 - h a - - - ";
+    let of = |len: usize, byte: &str| format!("{head}{}", byte.repeat(len - head.len()));
+    let mut stream = syslog.connect();
+    let counted = of(65_536, "c");
+    stream
+        .write_all(format!("{} {counted}", counted.len()).as_bytes())
+        .unwrap();
+    stream
+        .write_all(format!("{}\n", of(65_536, "l")).as_bytes())
+        .unwrap();
+    stream
+        .write_all(format!("{}\n", of(65_537, "m")).as_bytes())
+        .unwrap();
+    syslog.receiver.wait_for_messages(3);
+    // The largest datagram of IPv4.
+    syslog.send_datagram(of(65_507, "d").as_bytes());
+    let messages = syslog.receiver.wait_for_messages(4);
+    let lens: Vec<usize> = messages
+        .iter()
+        .map(|message| message.len() + head.len())
+        .collect();
+    assert_eq!(lens, [65_536, 65_536, 65_536, 65_507]);
+    let log = syslog.receiver.log();
+    let marked: Vec<bool> = log
+        .records
+        .iter()
+        .map(|record| record["truncated"] == true)
+        .collect();
+    assert_eq!(marked, [false, false, true, false]);
+}
+
+#[test]
+fn one_listener_takes_both_versions_of_ip() {
+    let folder = Folder::new();
+    let receiver = Receiver::start();
+    let port = free_port();
+    let source = format!(
+        "[sources.network]\ntype = \"syslog\"\n\
+         listen = [\"udp://[::]:{port}\", \"tcp://[::]:{port}\"]\n"
+    );
+    let mut agent = Agent::new(
+        folder.path(),
+        &format!("{source}{}", receiver.destination("lake")),
+    );
+    agent.start();
+    let port = port.to_string();
+    for (server, peer) in [("127.0.0.1", "127.0.0.1"), ("::1", "::1")] {
+        for way in ["-d", "-T"] {
+            let message = format!("to {server} {way}");
+            run(
+                "logger",
+                &["-n", server, "-P", &port, way, "-t", "welder", &message],
+            );
+            let record = receiver.wait_for_message(&message);
+            assert_eq!(record["peer"], peer, "{record}");
+        }
+    }
+}

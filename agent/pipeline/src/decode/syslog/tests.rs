@@ -150,6 +150,48 @@ fn rfc_5424_corners() {
 }
 
 #[test]
+fn rfc_5424_times() {
+    for (sent, expected) in [
+        ("2026-11-23T16:39:58Z", "2026-11-23T16:39:58.000Z"),
+        ("2026-11-23T16:39:58.1Z", "2026-11-23T16:39:58.100Z"),
+        ("2026-11-23T16:39:58.123456789Z", "2026-11-23T16:39:58.123Z"),
+        ("2026-11-23T16:39:58.9999+05:30", "2026-11-23T11:09:58.999Z"),
+        ("2026-11-23T16:39:58-00:00", "2026-11-23T16:39:58.000Z"),
+        ("2026-11-23t16:39:58z", "2026-11-23T16:39:58.000Z"),
+        // A leap second is the one before it.
+        ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59.000Z"),
+        ("2017-01-01T00:59:60.5+01:00", "2016-12-31T23:59:59.500Z"),
+        ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00.000Z"),
+    ] {
+        let message = format!("<13>1 {sent} h a - - - m");
+        let expected = format!("facility=user severity=notice host=h app=a @{expected} | m");
+        check(message, &expected);
+    }
+    // No time, or none that RFC 5424 knows: nothing of the message is lost.
+    for sent in [
+        "2026-11-23T16:39:61Z",
+        "2026-11-23T24:00:00Z",
+        "2026-02-29T00:00:00Z",
+        "2026-11-23T16:39:58",
+        "2026-11-23T16:39:58.Z",
+        "2026-11-23T16:39:58+25:00",
+        "yesterday",
+    ] {
+        let message = format!("<13>1 {sent} h a - - - m");
+        let record = decode(
+            WallClock::from_millis(NOW),
+            message.as_bytes(),
+            &SyslogZone::utc(),
+        );
+        let text = String::from_utf8_lossy(&record.payload).into_owned();
+        assert!(
+            message.ends_with(&text) && text.ends_with("h a - - - m"),
+            "{sent}: {text}"
+        );
+    }
+}
+
+#[test]
 fn malformed_is_kept_whole() {
     for (message, fields, reason) in [
         (

@@ -240,6 +240,9 @@ fn offset(rest: &mut Cut<'_>) -> Option<Offset> {
                     ahead.byte(b':').then(|| ahead.number(2, 2))??,
                 ),
             };
+            if hours > 23 || minutes > 59 {
+                return None;
+            }
             let seconds = i32::try_from(hours * 3600 + minutes * 60).ok()?;
             Offset::from_seconds(if sign == b'-' { -seconds } else { seconds }).ok()?
         }
