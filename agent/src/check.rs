@@ -9,6 +9,7 @@ use pipeline::config::{
 };
 
 use crate::clock::Clock;
+use crate::source::mqtt_listener::read_passwords;
 use crate::tls::{self, TlsError};
 use crate::{EXIT_USAGE, config_files, fail, print};
 
@@ -113,8 +114,21 @@ fn unreadable_tls(config: &Config) -> String {
         .filter_map(|(path, tls)| Some((path, tls::client_config(tls).err()?)))
         .chain(unreadable_server_tls(config))
         .map(|(path, error)| format!("warning: {path}.tls: {error}\n"))
+        .chain(unreadable_passwords(config))
         .collect::<Vec<_>>()
         .concat()
+}
+
+/// What is wrong with password files of listeners.
+fn unreadable_passwords(config: &Config) -> impl Iterator<Item = String> {
+    config.sources.iter().filter_map(|(name, source)| {
+        let path = match &source.kind {
+            SourceKind::MqttListener(listener) => listener.password_file.as_deref(),
+            SourceKind::Mqtt(_) | SourceKind::File(_) | SourceKind::Syslog(_) => None,
+        };
+        let error = read_passwords(path?).err()?;
+        Some(format!("warning: sources.{name}.password_file: {error}\n"))
+    })
 }
 
 /// What is wrong with files that a listener shows to its clients.

@@ -22,6 +22,7 @@ mod ring_file;
 mod ring_tool;
 mod show;
 mod source;
+mod stamp;
 mod store;
 mod telemetry;
 mod tls;

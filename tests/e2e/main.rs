@@ -27,6 +27,8 @@ mod lanes;
 #[cfg(test)]
 mod mqtt;
 #[cfg(test)]
+mod mqtt_devices;
+#[cfg(test)]
 mod mqtt_listener;
 #[cfg(test)]
 mod offline;

@@ -16,6 +16,7 @@ pub mod destination;
 pub mod encode;
 pub mod growth;
 pub mod moves;
+pub mod passwords;
 pub mod period;
 pub mod rate_limit;
 pub mod receipt;

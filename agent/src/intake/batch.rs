@@ -110,6 +110,11 @@ impl IntakeBatch {
         }
     }
 
+    /// Owes a receipt once all that was pushed and remembered before is durable.
+    pub(crate) fn owe(&mut self, receipt: Receipt) {
+        self.receipts.push((self.ends.len(), receipt));
+    }
+
     /// Adds a payload with fields that many records share; the short way of [`Self::push`] when
     /// there are no transforms.
     pub(crate) fn push_line(&mut self, received_at: WallClock, fields: &Fields, payload: &[u8]) {

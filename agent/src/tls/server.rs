@@ -8,8 +8,6 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
@@ -31,6 +29,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::{TlsError, identity, roots_of};
 use crate::clock::Clock;
+use crate::stamp::Stamp;
 
 /// How long a handshake may take.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
@@ -55,8 +54,8 @@ struct Loaded {
     looked: Instant,
 }
 
-/// What tells whether a file was written or replaced.
-type Stamps = [Option<[i64; 6]>; 3];
+/// Of the certificate, its key and the authorities of clients.
+type Stamps = [Option<Stamp>; 3];
 
 /// Why a client is not let in.
 #[derive(Debug)]
@@ -253,18 +252,10 @@ impl TimeProvider for NotBefore {
 }
 
 fn stamps(tls: &ServerTlsConfig) -> Stamps {
-    let stamp = |path: &Path| {
-        let found = std::fs::metadata(path).ok()?;
-        let size = i64::try_from(found.size()).unwrap_or(i64::MAX);
-        let file = i64::try_from(found.ino()).unwrap_or(i64::MAX);
-        let (modified, modified_ns) = (found.mtime(), found.mtime_nsec());
-        let (changed, changed_ns) = (found.ctime(), found.ctime_nsec());
-        Some([file, size, modified, modified_ns, changed, changed_ns])
-    };
     [
-        stamp(&tls.certificate_file),
-        stamp(&tls.key_file),
-        tls.client_ca_file.as_deref().and_then(stamp),
+        Stamp::of(&tls.certificate_file),
+        Stamp::of(&tls.key_file),
+        tls.client_ca_file.as_deref().and_then(Stamp::of),
     ]
 }
 

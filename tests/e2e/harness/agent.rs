@@ -194,12 +194,17 @@ impl Agent {
 
     /// The most memory it ever held, in KiB.
     pub(crate) fn memory_peak_kib(&mut self) -> u64 {
+        self.memory_kib("VmHWM")
+    }
+
+    /// What the kernel says of its memory under this name, in KiB.
+    pub(crate) fn memory_kib(&mut self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.program().pid())).unwrap();
         let line = status
             .lines()
-            .find(|line| line.starts_with("VmHWM:"))
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
             .unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        line.split_whitespace().next().unwrap().parse().unwrap()
     }
 
     /// Processor time it used so far, in ticks of 10 ms.

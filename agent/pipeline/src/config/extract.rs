@@ -3,6 +3,7 @@
 //! `None` means that a key is missing which was reported already; what is here must agree with the
 //! table of keys, which a test holds for every key.
 
+mod listener;
 mod syslog;
 
 use std::collections::BTreeMap;
@@ -15,9 +16,9 @@ use super::model::{
     AgentConfig, BatchConfig, BufferConfig, Compression, Config, CredentialsConfig, DEFAULT_BUFFER,
     DeadLetterConfig, DestinationConfig, DestinationKind, DirectoryConfig, DrainConfig, DrainOrder,
     EncryptionConfig, FileConfig, FirehoseConfig, Format, FrameCompression, HttpAuth, HttpConfig,
-    HttpMethod, KeySource, LogLevel, MqttConfig, MqttListenerConfig, MqttVersion, Packing,
-    ParseFormat, Qos, RedactWith, RetryConfig, ServerTlsConfig, SourceConfig, SourceKind, StartAt,
-    TlsConfig, TransformConfig, TransformKind, WhenFull,
+    HttpMethod, KeySource, LogLevel, MqttConfig, MqttVersion, Packing, ParseFormat, Qos,
+    RedactWith, RetryConfig, ServerTlsConfig, SourceConfig, SourceKind, StartAt, TlsConfig,
+    TransformConfig, TransformKind, WhenFull,
 };
 use super::settings::{Component, Settings, Value};
 
@@ -209,16 +210,7 @@ fn source(agent: &AgentConfig, name: &str, component: &Component) -> Option<Sour
     let settings = &component.settings;
     Some(match component.kind {
         "mqtt" => SourceKind::Mqtt(mqtt(agent, name, settings)?),
-        "mqtt_listener" => SourceKind::MqttListener(MqttListenerConfig {
-            listen: settings.address("listen")?,
-            tls: server_tls(settings),
-            username: owned(settings, "username"),
-            password: settings.secret("password").cloned(),
-            connections_max: settings.integer("connections_max")?,
-            packet_bytes_max: settings.size("packet_bytes_max")?,
-            topic_templates: topic_templates(settings),
-            idle_max: settings.duration("idle_max")?,
-        }),
+        "mqtt_listener" => SourceKind::MqttListener(listener::config(settings)?),
         "file" => SourceKind::File(FileConfig {
             paths: settings.texts("paths"),
             start_at: match settings.text("start_at")? {

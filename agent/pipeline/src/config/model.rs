@@ -197,6 +197,10 @@ pub struct MqttListenerConfig {
     pub username: Option<String>,
     /// Password every device must give.
     pub password: Option<Secret>,
+    /// File with a user name and a password for each device, as `mosquitto_passwd` writes it.
+    pub password_file: Option<PathBuf>,
+    /// Topic filters by user name; `None` lets everybody publish everywhere.
+    pub rights: Option<BTreeMap<String, Vec<String>>>,
     /// How many devices at once.
     pub connections_max: usize,
     /// The largest packet taken.

@@ -34,6 +34,8 @@ pub(super) enum Refusal {
     Credentials,
     /// Enhanced authentication, which is of MQTT 5.
     AuthenticationMethod,
+    /// The answer would be larger than the device takes.
+    TooLarge,
 }
 
 /// Writes a CONNACK that takes a device in.
@@ -55,9 +57,9 @@ pub(super) fn write_accepted(out: &mut BytesMut, version: MqttVersion, terms: Te
             topic_alias_max: Some(terms.aliases_max),
             reason_string: None,
             user_properties: Vec::new(),
-            wildcard_subscription_available: Some(0),
-            subscription_identifiers_available: Some(0),
-            shared_subscription_available: Some(0),
+            wildcard_subscription_available: None,
+            subscription_identifiers_available: None,
+            shared_subscription_available: None,
             server_keep_alive: terms.keep_alive_s,
             response_information: None,
             server_reference: None,
@@ -75,7 +77,7 @@ pub(super) fn write_refused(out: &mut BytesMut, version: MqttVersion, refusal: R
             let code = match refusal {
                 Refusal::ClientId => 2,
                 Refusal::Credentials => 4,
-                Refusal::AuthenticationMethod => 5,
+                Refusal::AuthenticationMethod | Refusal::TooLarge => 5,
             };
             out.put_slice(&[0x20, 2, 0, code]);
         }
@@ -84,6 +86,7 @@ pub(super) fn write_refused(out: &mut BytesMut, version: MqttVersion, refusal: R
                 Refusal::ClientId => 0x85,
                 Refusal::Credentials => 0x86,
                 Refusal::AuthenticationMethod => 0x8c,
+                Refusal::TooLarge => 0x95,
             };
             out.put_slice(&[0x20, 3, 0, code, 0]);
         }
@@ -100,20 +103,47 @@ pub(super) fn write_version_refused(out: &mut BytesMut, level: u8) {
     }
 }
 
-/// Writes a SUBACK that grants nothing: there is nothing to receive here.
-pub(super) fn write_suback(out: &mut BytesMut, version: MqttVersion, asked: Subscription) {
-    match version {
-        MqttVersion::V311 => {
-            let codes = vec![v4::SubscribeReasonCode::Failure; asked.filters];
-            written(&v4::SubAck::new(asked.packet_id, codes).write(out));
-        }
-        MqttVersion::V5 => {
-            let answer = v5::SubAck {
-                pkid: asked.packet_id,
-                return_codes: vec![v5::SubscribeReasonCode::NotAuthorized; asked.filters],
-                properties: None,
-            };
-            written(&answer.write(out));
+/// Writes a SUBACK that grants nothing: there is nothing to receive here. Devices that publish
+/// and also subscribe go on; one of MQTT 5 is told why, if it wants to be.
+pub(super) fn write_suback(
+    out: &mut BytesMut,
+    version: MqttVersion,
+    asked: Subscription,
+    with_reason: bool,
+) {
+    const FAILURE: u8 = 0x80;
+    let properties = match version {
+        MqttVersion::V311 => Vec::new(),
+        MqttVersion::V5 if with_reason => reason_string(NOTHING_TO_RECEIVE),
+        MqttVersion::V5 => vec![0],
+    };
+    out.put_u8(0x90);
+    put_variable(out, 2 + properties.len() + asked.filters);
+    out.put_u16(asked.packet_id);
+    out.put_slice(&properties);
+    out.put_bytes(FAILURE, asked.filters);
+}
+
+const NOTHING_TO_RECEIVE: &str = "this server only collects: there is nothing to receive";
+
+/// The properties of a packet that has no other.
+fn reason_string(text: &str) -> Vec<u8> {
+    const REASON_STRING: u8 = 31;
+    // The texts are our own, and far from 127 bytes.
+    let len = u8::try_from(text.len()).unwrap_or(0);
+    let mut properties = vec![len + 3, REASON_STRING, 0, len];
+    properties.extend(text.as_bytes());
+    properties
+}
+
+/// A number in as many bytes of seven bits as it takes.
+fn put_variable(out: &mut BytesMut, mut number: usize) {
+    loop {
+        let digit = u8::try_from(number & 0x7f).unwrap_or(0);
+        number >>= 7;
+        out.put_u8(if number == 0 { digit } else { digit | 0x80 });
+        if number == 0 {
+            return;
         }
     }
 }
@@ -178,9 +208,7 @@ mod tests {
         check(&[0x20, 2, 1, 0], |out| {
             write_accepted(out, V311, terms(true));
         });
-        let accepted = [
-            0x20, 20, 0, 0, 17, 33, 0, 9, 39, 0, 0, 1, 2, 34, 0, 3, 40, 0, 41, 0, 42, 0,
-        ];
+        let accepted = [0x20, 14, 0, 0, 11, 33, 0, 9, 39, 0, 0, 1, 2, 34, 0, 3];
         check(&accepted, |out| write_accepted(out, V5, terms(false)));
         check(&[0x20, 2, 0, 4], |out| {
             write_refused(out, V311, Refusal::Credentials);
@@ -191,10 +219,23 @@ mod tests {
         check(&[0x20, 2, 0, 1], |out| write_version_refused(out, 3));
         check(&[0x20, 3, 0, 0x84, 0], |out| write_version_refused(out, 6));
         check(&[0x90, 4, 0, 7, 0x80, 0x80], |out| {
-            write_suback(out, V311, asked);
+            write_suback(out, V311, asked, true);
         });
-        check(&[0x90, 5, 0, 7, 0, 0x87, 0x87], |out| {
-            write_suback(out, V5, asked);
+        check(&[0x90, 5, 0, 7, 0, 0x80, 0x80], |out| {
+            write_suback(out, V5, asked, false);
+        });
+        let why = NOTHING_TO_RECEIVE.as_bytes();
+        let head = [0x90, 62, 0, 7, 57, 31, 0, 54];
+        check(&[&head[..], why, &[0x80, 0x80]].concat(), |out| {
+            write_suback(out, V5, asked, true);
+        });
+        let many = Subscription {
+            packet_id: 7,
+            filters: 200,
+        };
+        let head = [0x90, 0xca, 1, 0, 7];
+        check(&[&head[..], &[0x80; 200]].concat(), |out| {
+            write_suback(out, V311, many, false);
         });
         check(&[0xb0, 2, 0, 7], |out| write_unsuback(out, V311, asked));
         check(&[0xb0, 5, 0, 7, 0, 0x11, 0x11], |out| {

@@ -11,15 +11,18 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use pipeline::decode::mqtt::Header;
+use pipeline::receipt::Receipt;
 use pipeline::time::Monotonic;
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
 
-use super::protocol::{Close, Moment, Protocol, Step};
-use super::{Shared, Tell};
+use super::accounts::{Verifying, verified};
+use super::protocol::{Close, Moment, Protocol, Question, Step};
+use super::sessions::Mark;
+use super::{Hint, Shared, Tell};
 use crate::intake::{Closed, IntakeBatch, Shutdown};
 use crate::source::mqtt::window::Window;
 use crate::source::mqtt::{Io, Sending, deliver, ended, hand_over, handed_over, sleep_until};
@@ -40,8 +43,7 @@ const FAREWELL_MAX: Duration = Duration::from_secs(1);
 /// A connection and its device.
 pub(super) struct Connection {
     shared: Arc<Shared>,
-    /// The name in the device's certificate.
-    certified: Option<String>,
+    number: u32,
     protocol: Protocol,
     inbox: BytesMut,
     out: BytesMut,
@@ -51,12 +53,17 @@ pub(super) struct Connection {
     heard: Monotonic,
     /// Since when a packet is incomplete.
     incomplete: Option<Monotonic>,
+    /// The password file is being asked; CONNECT waits in the inbox.
+    verifying: Option<Verifying>,
+    /// Keys of the marks that went with the last batch.
+    marked: Vec<Vec<u8>>,
     closing: Option<Close>,
 }
 
 /// What a connection waits for.
 enum Event {
     Tell(Option<Tell>),
+    Verified(bool),
     HandedOver(Result<(), Closed>),
     Delivered(io::Result<()>),
     Read(io::Result<usize>),
@@ -71,14 +78,16 @@ impl Connection {
         let window = Window::new(usize::from(shared.limits.in_flight_max));
         Self {
             shared,
-            certified,
-            protocol: Protocol::new(number),
+            number,
+            protocol: Protocol::new(number, certified),
             inbox: BytesMut::new(),
             out: BytesMut::new(),
             window,
             accepted,
             heard: accepted,
             incomplete: None,
+            verifying: None,
+            marked: Vec::new(),
             closing: None,
         }
     }
@@ -112,6 +121,7 @@ impl Connection {
             let wake = deadline.into_iter().chain(stalled).min();
             let event = tokio::select! {
                 tell = tells.recv() => Event::Tell(tell),
+                verdict = verified(&mut self.verifying) => Event::Verified(verdict),
                 result = handed_over(&mut sending) => Event::HandedOver(result),
                 result = deliver(&mut write, &mut self.out), if !delivered => {
                     Event::Delivered(result)
@@ -128,6 +138,10 @@ impl Connection {
                         self.handle_tell(Some(tell));
                     }
                 }
+                Event::Verified(is_right) => {
+                    self.verifying = None;
+                    self.protocol.handle_verdict(is_right);
+                }
                 Event::HandedOver(Ok(())) => sending = None,
                 Event::Delivered(Ok(())) => delivered = true,
                 Event::Read(Ok(count)) if count > 0 => self.heard = self.now(),
@@ -142,7 +156,7 @@ impl Connection {
                 }
             }
         }
-        self.end(peer, &mut write).await;
+        self.end(peer, &mut read, &mut write).await;
     }
 
     /// Takes packets apart until one is incomplete or the device has used up its window. What
@@ -152,6 +166,7 @@ impl Connection {
             return None;
         }
         let mut batch = self.shared.intake.batch();
+        self.marked.clear();
         let mut owed = 0;
         let now = self.now();
         let mut moment = Moment {
@@ -180,11 +195,14 @@ impl Connection {
                 waiting = true;
                 break;
             }
-            if self.protocol.client().is_none() {
+            if self.protocol.session().is_none() {
                 moment.random = random();
             }
             self.incomplete = None;
             owed += self.handle_packet(moment, header, &mut batch);
+        }
+        for key in self.shared.hub().sessions.take_forgotten() {
+            batch.forget_checkpoint(&key);
         }
         self.window.handle_arrivals(now, owed);
         if self.inbox.is_empty() {
@@ -203,6 +221,7 @@ impl Connection {
     fn wants_more_than(&self, owed: usize) -> bool {
         let in_flight = self.window.unsettled() + owed;
         self.closing.is_none()
+            && self.verifying.is_none()
             && self.out.len() < OUT_BYTES_MAX
             && in_flight < usize::from(self.shared.limits.in_flight_max)
     }
@@ -216,35 +235,39 @@ impl Connection {
 
     /// Handles the first packet of the inbox; says how many receipts are owed for it.
     fn handle_packet(&mut self, moment: Moment, header: Header, batch: &mut IntakeBatch) -> usize {
-        let packet = self.inbox.split_to(header.packet_len());
-        let body = packet.get(header.header_len..).unwrap_or_default();
         let step = {
+            let packet = self.inbox.get(..header.packet_len()).unwrap_or_default();
+            let body = packet.get(header.header_len..).unwrap_or_default();
             let mut hub = self.shared.hub();
             let (limits, out) = (&self.shared.limits, &mut self.out);
-            let step =
-                self.protocol
-                    .handle_packet(moment, (header, body), limits, &mut hub.sessions, out);
-            if let Step::Opened {
-                taken_from: Some(connection),
-            } = step
-            {
-                hub.tell(connection, Tell::TakenOver);
-            }
-            step
+            let sessions = &mut hub.sessions;
+            self.protocol
+                .handle_packet(moment, (header, body), limits, sessions, out)
         };
+        if let Step::Ask(question) = step {
+            self.ask(question);
+            return 0;
+        }
+        self.inbox.advance(header.packet_len());
         match step {
-            Step::Done => 0,
-            Step::Opened { .. } => {
-                // What was wrong with another device is in the log; this one is well.
-                self.shared.intake.counters().clear_error();
+            Step::Done | Step::Ask(_) => 0,
+            Step::Opened { taken_from } => {
+                self.opened(taken_from);
                 0
             }
-            Step::Store(mut record, receipt) => {
+            Step::Store(mut record, receipt, mark) => {
                 self.shared.topic_templates.add_fields(&mut record);
                 let owed = usize::from(receipt.is_some());
                 batch.push(record, receipt);
+                self.set_mark(mark, batch);
                 owed
             }
+            Step::Owe(receipt, mark) => {
+                self.set_mark(mark, batch);
+                batch.owe(receipt);
+                1
+            }
+            Step::Deny(receipt) => self.deny(receipt, batch),
             Step::Close(close) => {
                 self.closing = Some(close);
                 0
@@ -252,13 +275,73 @@ impl Connection {
         }
     }
 
+    fn ask(&mut self, question: Question) {
+        match &self.shared.accounts {
+            Some(accounts) => self.verifying = Some(accounts.verify(question)),
+            // Nobody is asked for a file that is not configured.
+            None => self.protocol.handle_verdict(false),
+        }
+    }
+
+    fn opened(&self, taken_from: Option<u32>) {
+        let mut hub = self.shared.hub();
+        hub.handle_opened(self.number);
+        if let Some(connection) = taken_from {
+            hub.tell(connection, Tell::TakenOver);
+        }
+        if hub.sessions.will_timeout().is_some() {
+            self.shared.wills.notify_one();
+        }
+        // What was wrong with another device is in the log; this one is well.
+        self.shared.intake.counters().clear_error();
+    }
+
+    fn set_mark(&mut self, mark: Option<Mark>, batch: &mut IntakeBatch) {
+        let Some(Mark { key, bits }) = mark else {
+            return;
+        };
+        match bits {
+            Some(bits) => batch.set_checkpoint(&key, bits),
+            None => batch.forget_checkpoint(&key),
+        }
+        if !self.marked.contains(&key) {
+            self.marked.push(key);
+        }
+    }
+
+    fn deny(&self, receipt: Option<Receipt>, batch: &mut IntakeBatch) -> usize {
+        self.tell_denied();
+        let owed = usize::from(receipt.is_some());
+        if let Some(receipt) = receipt {
+            batch.owe(receipt);
+        }
+        owed
+    }
+
+    /// Counts a message that its device may not publish, and tells now and then.
+    fn tell_denied(&self) {
+        let client = self.protocol.client().unwrap_or_default();
+        let topic = self.protocol.denied().unwrap_or_default();
+        let told = format!(
+            "device {client:?} may not publish to {topic:?}: it needs a filter for that in rights"
+        );
+        let counters = self.shared.intake.counters();
+        counters.add(SourceCount::Refused, 1);
+        if self.shared.may_tell(Hint::Denied) {
+            tracing::warn!(source = self.shared.intake.name(), "{told}");
+        }
+        counters.set_error(told);
+    }
+
     fn handle_tell(&mut self, tell: Option<Tell>) {
         match tell {
-            Some(Tell::Settled(kind, packet_id)) => {
-                self.protocol.handle_settled(kind, packet_id, &mut self.out);
+            Some(Tell::Settled(kind, packet_id, reason_code)) => {
+                let answer = (kind, packet_id, reason_code);
+                self.protocol.handle_settled(answer, &mut self.out);
                 self.window.handle_settled(self.now(), 1);
             }
             Some(Tell::TakenOver) => self.finish(Close::TakenOver),
+            Some(Tell::MakeRoom) => self.finish(Close::MakeRoom),
             // More was owed than can be: the device gets it again on its next connection.
             None => self.finish(Close::InFlight),
         }
@@ -308,7 +391,13 @@ impl Connection {
     }
 
     /// Says the last words, and stores the will of a device that has said none.
-    async fn end(mut self, peer: SocketAddr, write: &mut WriteHalf<Box<dyn Io>>) {
+    async fn end(
+        mut self,
+        peer: SocketAddr,
+        read: &mut ReadHalf<Box<dyn Io>>,
+        write: &mut WriteHalf<Box<dyn Io>>,
+    ) {
+        let has_words = !self.out.is_empty();
         let farewell = async {
             write.write_all(&self.out).await?;
             write.shutdown().await
@@ -316,27 +405,61 @@ impl Connection {
         // A device that does not listen any more does not miss it.
         drop(tokio::time::timeout(FAREWELL_MAX, farewell).await);
         let Some(close) = self.closing else { return };
+        self.tell_end(peer, close);
+        self.leave_behind().await;
+        if has_words && (close.is_refusal() || close == Close::TakenOver) {
+            // With anything unread the kernel would take back what was said.
+            drop(tokio::time::timeout(FAREWELL_MAX, read_to_end(read)).await);
+        }
+    }
+
+    fn tell_end(&self, peer: SocketAddr, close: Close) {
         let intake = &self.shared.intake;
-        let client = self.protocol.client().or(self.certified.as_deref());
-        let told = match client {
+        if close == Close::Denied {
+            return self.tell_denied();
+        }
+        let told = match self.protocol.client() {
             Some(client) => format!("device {client:?} at {peer}: {close}"),
             None => format!("device at {peer}: {close}"),
         };
-        // Not louder: whoever can connect could fill the log.
-        tracing::debug!(source = intake.name(), "{told}");
+        // Seldom louder: whoever can connect could fill the log.
+        if matches!(close, Close::Version(_)) && self.shared.may_tell(Hint::Version) {
+            tracing::warn!(source = intake.name(), "{told}");
+        } else {
+            tracing::debug!(source = intake.name(), "{told}");
+        }
         if close.is_refusal() {
             intake.counters().add(SourceCount::Refused, 1);
             intake.counters().set_error(told);
         }
+    }
+
+    /// Stores the last will, and forgets in the ring what a session that is gone held.
+    async fn leave_behind(&mut self) {
+        let intake = &self.shared.intake;
         let mut batch = intake.batch();
-        if close != Close::Shutdown
-            && let Some(mut will) = self.protocol.take_will(batch.received_at())
-        {
+        if let Some(mut will) = self.protocol.take_will(batch.received_at()) {
             self.shared.topic_templates.add_fields(&mut will);
             batch.push(will, None);
-            if intake.send(batch).await == Err(Closed) {
-                tracing::debug!(source = intake.name(), "the store ended before a will");
+        }
+        {
+            let mut hub = self.shared.hub();
+            let session = self.protocol.session();
+            // Its last batch may have come after those who forgot it.
+            if session.is_some_and(|session| !hub.sessions.knows(session)) {
+                for key in self.marked.drain(..) {
+                    batch.forget_checkpoint(&key);
+                }
             }
+            for key in hub.sessions.take_forgotten() {
+                batch.forget_checkpoint(&key);
+            }
+            if hub.sessions.will_timeout().is_some() {
+                self.shared.wills.notify_one();
+            }
+        }
+        if intake.send(batch).await == Err(Closed) {
+            tracing::debug!(source = intake.name(), "the store ended before a will");
         }
     }
 
@@ -355,6 +478,12 @@ async fn read_some(read: &mut ReadHalf<Box<dyn Io>>, inbox: &mut BytesMut) -> io
         Poll::Ready(Ok(buffer.filled().len()))
     })
     .await
+}
+
+/// Reads what nobody wants any more.
+async fn read_to_end(read: &mut ReadHalf<Box<dyn Io>>) {
+    let mut bytes = [0; 512];
+    while read.read(&mut bytes).await.is_ok_and(|count| count > 0) {}
 }
 
 fn random() -> u64 {

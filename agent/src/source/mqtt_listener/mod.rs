@@ -3,33 +3,40 @@
 //! One task accepts connections and passes receipts on; each connection has a task of its own.
 //! What devices say is decided in [`protocol`], what is remembered of them in [`sessions`].
 
+mod accounts;
 mod answers;
 mod connection;
+mod owed;
 mod protocol;
 mod sessions;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pipeline::config::MqttListenerConfig;
-use pipeline::decode::mqtt::TopicTemplates;
+use pipeline::decode::mqtt::{Rights, TopicTemplates};
 use pipeline::receipt::Receipt;
+use pipeline::record::Record;
+use pipeline::time::Monotonic;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
-use crate::intake::{Intake, Shutdown};
-use crate::source::mqtt::owed::Owed;
+use crate::intake::{Closed, Intake, Shutdown};
 use crate::source::mqtt::packets::AckKind;
-use crate::source::mqtt::{Io, ended};
+use crate::source::mqtt::{Io, ended, sleep_until};
 use crate::telemetry::SourceCount;
 use crate::tls::server::{HandshakeError, TlsServer, client_name};
+use accounts::Accounts;
 use connection::Connection;
-use protocol::Limits;
+use owed::Owed;
+use protocol::{Limits, NOT_AUTHORIZED};
 use sessions::Sessions;
+
+pub(crate) use accounts::read as read_passwords;
 
 /// How many messages of one device may be unacknowledged.
 const IN_FLIGHT_MAX: u16 = 1000;
@@ -47,6 +54,9 @@ const OPEN_RETRY: Duration = Duration::from_secs(5);
 /// What accepting waits after an error, such as no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
+/// How often the log is told of a device that somebody has to look after.
+const HINT_EVERY: Duration = Duration::from_mins(1);
+
 /// How long connections may take to end.
 const END_MAX: Duration = Duration::from_millis(2500);
 
@@ -57,7 +67,10 @@ struct Shared {
     limits: Limits,
     topic_templates: TopicTemplates,
     tls: Option<TlsServer>,
+    accounts: Option<Accounts>,
     hub: Mutex<Hub>,
+    /// The last wills that wait have changed.
+    wills: Notify,
 }
 
 /// Sessions, and the way to each connection.
@@ -65,15 +78,30 @@ struct Shared {
 struct Hub {
     sessions: Sessions,
     connections: HashMap<u32, mpsc::Sender<Tell>>,
+    /// Connections that have not said who they are, the oldest first.
+    fresh: BTreeSet<u32>,
+    /// When the log was last told of each kind of device that somebody has to look after.
+    hints: [Option<Monotonic>; 2],
+}
+
+/// What the log is told about a device, now and then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hint {
+    /// It publishes where it may not.
+    Denied,
+    /// It speaks a version that is not spoken here.
+    Version,
 }
 
 /// What a connection is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tell {
-    /// A message is durable: acknowledge it.
-    Settled(AckKind, u16),
+    /// A message is durable: acknowledge it, with this reason code.
+    Settled(AckKind, u16, u8),
     /// Another connection has the session: end.
     TakenOver,
+    /// All places are taken and nothing was said here: end.
+    MakeRoom,
 }
 
 impl Shared {
@@ -81,9 +109,63 @@ impl Shared {
     fn hub(&self) -> MutexGuard<'_, Hub> {
         self.hub.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Whether it is time to tell the log again.
+    fn may_tell(&self, hint: Hint) -> bool {
+        let now = self.intake.clock().monotonic();
+        let mut hub = self.hub();
+        let [denied, version] = &mut hub.hints;
+        let last = match hint {
+            Hint::Denied => denied,
+            Hint::Version => version,
+        };
+        let may = last.is_none_or(|told| now.since(told) >= HINT_EVERY);
+        if may {
+            *last = Some(now);
+        }
+        may
+    }
 }
 
 impl Hub {
+    fn new(sessions: Sessions) -> Self {
+        Self {
+            sessions,
+            connections: HashMap::new(),
+            fresh: BTreeSet::new(),
+            hints: [None; 2],
+        }
+    }
+
+    /// A connection was accepted.
+    fn handle_accepted(&mut self, connection: u32) -> mpsc::Receiver<Tell> {
+        let (sender, tells) = mpsc::channel(TELLS_MAX);
+        self.connections.insert(connection, sender);
+        self.fresh.insert(connection);
+        tells
+    }
+
+    /// A connection has said who it is.
+    fn handle_opened(&mut self, connection: u32) {
+        self.fresh.remove(&connection);
+    }
+
+    /// A connection has ended.
+    fn handle_ended(&mut self, connection: u32) {
+        self.fresh.remove(&connection);
+        self.connections.remove(&connection);
+    }
+
+    /// Ends the oldest connection that has not said who it is; false if there is none. So those
+    /// that only take places keep nobody out.
+    fn make_room(&mut self) -> bool {
+        let oldest = self.fresh.pop_first();
+        if let Some(connection) = oldest {
+            self.tell(connection, Tell::MakeRoom);
+        }
+        oldest.is_some()
+    }
+
     /// Tells a connection; one that has too much to hear is cut off, which it notices.
     fn tell(&mut self, connection: u32, tell: Tell) {
         if let Some(sender) = self.connections.get(&connection)
@@ -98,10 +180,22 @@ impl Hub {
             Owed::PubAck {
                 connection,
                 packet_id,
-            } => self.tell(connection, Tell::Settled(AckKind::Taken, packet_id)),
+            } => self.tell(connection, Tell::Settled(AckKind::Taken, packet_id, 0)),
+            Owed::Denial {
+                connection,
+                packet_id,
+            } => {
+                let denied = Tell::Settled(AckKind::Taken, packet_id, NOT_AUTHORIZED);
+                self.tell(connection, denied);
+            }
             Owed::PubRec { session, packet_id } => {
                 if let Some(connection) = self.sessions.settle(session, packet_id) {
-                    self.tell(connection, Tell::Settled(AckKind::Held, packet_id));
+                    self.tell(connection, Tell::Settled(AckKind::Held, packet_id, 0));
+                }
+            }
+            Owed::PubComp { session, packet_id } => {
+                if let Some(connection) = self.sessions.released(session, packet_id) {
+                    self.tell(connection, Tell::Settled(AckKind::Released, packet_id, 0));
                 }
             }
         }
@@ -110,36 +204,17 @@ impl Hub {
 
 /// Runs the source until `shutdown`.
 pub(crate) async fn run(config: MqttListenerConfig, intake: Intake, mut shutdown: Shutdown) {
-    let limits = Limits {
-        packet_bytes_max: config
-            .packet_bytes_max
-            .as_usize()
-            .min(intake.record_bytes_max()),
-        in_flight_max: IN_FLIGHT_MAX,
-        idle_max: config.idle_max,
-        username: config.username.clone(),
-        password: config.password.clone(),
-    };
-    let hub = Hub {
-        sessions: Sessions::new(config.connections_max.saturating_add(OFFLINE_SESSIONS_MAX)),
-        connections: HashMap::new(),
-    };
-    let Some((listener, tls)) = open(&config, &intake, &mut shutdown).await else {
+    let Some((listener, shared)) = open(&config, &intake, &mut shutdown).await else {
         return;
     };
-    let shared = Arc::new(Shared {
-        intake,
-        limits,
-        topic_templates: config.topic_templates.clone(),
-        tls,
-        hub: Mutex::new(hub),
-    });
     let mut connections = JoinSet::new();
     let mut last = 0_u32;
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok(_) if connections.len() >= config.connections_max => {
+                Ok(_) if connections.len() >= config.connections_max
+                    && !shared.hub().make_room() =>
+                {
                     refuse(&shared.intake, config.connections_max);
                 }
                 Ok(accepted) => {
@@ -155,6 +230,7 @@ pub(crate) async fn run(config: MqttListenerConfig, intake: Intake, mut shutdown
             },
             receipts = shared.intake.settled() => settle(&shared, receipts),
             Some(_) = connections.join_next() => {}
+            () = will_due(&shared) => publish_wills(&shared, &mut connections),
             () = ended(&mut shutdown) => break,
         }
     }
@@ -166,26 +242,104 @@ pub(crate) async fn run(config: MqttListenerConfig, intake: Intake, mut shutdown
                 _ = connections.join_next() => {}
             }
         }
+        // Their devices were gone before, and the next process does not know of them.
+        let wills = shared.hub().sessions.take_wills();
+        store_wills(&shared, wills).await;
     };
     // A connection that takes longer loses nothing but its last words.
     drop(tokio::time::timeout(END_MAX, end).await);
 }
 
-/// Opens the listener, however often that takes; `None` at the end of the agent.
+/// What connections share, as far as files can be read; what is wrong is told in words.
+fn shared(config: &MqttListenerConfig, intake: &Intake) -> Result<Shared, String> {
+    let (name, clock) = (intake.name(), *intake.clock());
+    let tls = config.tls.as_ref();
+    let tls = tls.map(|tls| TlsServer::new(name, tls, clock)).transpose();
+    let accounts = config.password_file.as_deref();
+    let accounts = accounts.map(|path| Accounts::new(name, path)).transpose();
+    let (tls, accounts) = match (tls, accounts) {
+        (Ok(tls), Ok(accounts)) => (tls, accounts),
+        (Err(error), _) => return Err(format!("tls: {error}")),
+        (_, Err(error)) => return Err(format!("password_file: {error}")),
+    };
+    let packet_bytes_max = config.packet_bytes_max.as_usize();
+    let limits = Limits {
+        packet_bytes_max: packet_bytes_max.min(intake.record_bytes_max()),
+        in_flight_max: IN_FLIGHT_MAX,
+        idle_max: config.idle_max,
+        username: config.username.clone(),
+        password: config.password.clone(),
+        has_password_file: accounts.is_some(),
+        rights: config.rights.clone().map(Rights::new),
+    };
+    let mut sessions = Sessions::new(config.connections_max.saturating_add(OFFLINE_SESSIONS_MAX));
+    sessions.restore(&intake.checkpoints());
+    Ok(Shared {
+        intake: intake.clone(),
+        limits,
+        topic_templates: config.topic_templates.clone(),
+        tls,
+        accounts,
+        hub: Mutex::new(Hub::new(sessions)),
+        wills: Notify::new(),
+    })
+}
+
+/// Waits until a last will is to be published. May be cancelled without loss.
+async fn will_due(shared: &Shared) {
+    loop {
+        let wake = shared.hub().sessions.will_timeout();
+        tokio::select! {
+            () = sleep_until(shared.intake.clock(), wake) => return,
+            () = shared.wills.notified() => {}
+        }
+    }
+}
+
+/// Stores the last wills whose time has come, in a task of its own: the store may be full.
+fn publish_wills(shared: &Arc<Shared>, connections: &mut JoinSet<()>) {
+    let now = shared.intake.clock().monotonic();
+    let wills = shared.hub().sessions.poll_wills(now);
+    if !wills.is_empty() {
+        let shared = Arc::clone(shared);
+        connections.spawn(async move { store_wills(&shared, wills).await });
+    }
+}
+
+async fn store_wills(shared: &Shared, wills: Vec<Record>) {
+    let mut batch = shared.intake.batch();
+    for mut will in wills {
+        will.received_at = batch.received_at();
+        shared.topic_templates.add_fields(&mut will);
+        batch.push(will, None);
+    }
+    if shared.intake.send(batch).await == Err(Closed) {
+        tracing::debug!(
+            source = shared.intake.name(),
+            "the store ended before a will"
+        );
+    }
+}
+
+/// Reads the files and opens the listener, however often that takes; `None` at the end of the
+/// agent.
 async fn open(
     config: &MqttListenerConfig,
     intake: &Intake,
     shutdown: &mut Shutdown,
-) -> Option<(TcpListener, Option<TlsServer>)> {
+) -> Option<(TcpListener, Arc<Shared>)> {
     let mut last = String::new();
     loop {
-        let told = match try_open(config, intake).await {
-            Ok(opened) => {
-                intake.counters().clear_error();
-                intake.counters().set_ready(true);
-                tracing::info!(source = intake.name(), listen = %config.listen, "listening");
-                return Some(opened);
-            }
+        let told = match shared(config, intake) {
+            Ok(shared) => match TcpListener::bind(config.listen).await {
+                Ok(listener) => {
+                    intake.counters().clear_error();
+                    intake.counters().set_ready(true);
+                    tracing::info!(source = intake.name(), listen = %config.listen, "listening");
+                    return Some((listener, Arc::new(shared)));
+                }
+                Err(error) => format!("cannot listen on {}: {error}", config.listen),
+            },
             Err(told) => told,
         };
         if told != last {
@@ -200,19 +354,6 @@ async fn open(
     }
 }
 
-async fn try_open(
-    config: &MqttListenerConfig,
-    intake: &Intake,
-) -> Result<(TcpListener, Option<TlsServer>), String> {
-    let tls = config.tls.as_ref();
-    let tls = tls.map(|tls| TlsServer::new(intake.name(), tls, *intake.clock()));
-    let tls = tls.transpose().map_err(|error| format!("tls: {error}"))?;
-    match TcpListener::bind(config.listen).await {
-        Ok(listener) => Ok((listener, tls)),
-        Err(error) => Err(format!("cannot listen on {}: {error}", config.listen)),
-    }
-}
-
 /// A connection from its entry in the hub to its removal.
 async fn serve(
     shared: Arc<Shared>,
@@ -224,33 +365,46 @@ async fn serve(
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    let (stream, certified): (Box<dyn Io>, _) = match &shared.tls {
-        None => (Box::new(stream), None),
-        Some(tls) => {
-            let accepted = tokio::select! {
-                accepted = tls.accept(stream) => accepted,
-                () = ended(&mut shutdown) => return,
-            };
-            match accepted {
-                Ok(stream) => {
-                    let certified = client_name(&stream);
-                    (Box::new(stream), certified)
-                }
-                Err(error) => return turned_away(&shared.intake, peer, &error),
-            }
+    let mut tells = shared.hub().handle_accepted(number);
+    let met = meet(&shared, stream, &mut tells, &mut shutdown).await;
+    match met {
+        Some(Ok((stream, certified))) => {
+            let counters = shared.intake.counters();
+            counters.add(SourceCount::Connections, 1);
+            Connection::new(Arc::clone(&shared), number, certified)
+                .run(stream, peer, tells, shutdown)
+                .await;
+            counters.subtract(SourceCount::Connections, 1);
         }
+        Some(Err(error)) => turned_away(&shared.intake, peer, &error),
+        None => {}
+    }
+    shared.hub().handle_ended(number);
+}
+
+/// Speaks TLS where that is wanted, and says whom the device's certificate names; `None` when the
+/// connection is to end.
+async fn meet(
+    shared: &Shared,
+    stream: TcpStream,
+    tells: &mut mpsc::Receiver<Tell>,
+    shutdown: &mut Shutdown,
+) -> Option<Result<(Box<dyn Io>, Option<String>), HandshakeError>> {
+    let Some(tls) = &shared.tls else {
+        return Some(Ok((Box::new(stream), None)));
     };
-    let (sender, tells) = mpsc::channel(TELLS_MAX);
-    shared.hub().connections.insert(number, sender);
-    shared.intake.counters().add(SourceCount::Connections, 1);
-    Connection::new(Arc::clone(&shared), number, certified)
-        .run(stream, peer, tells, shutdown)
-        .await;
-    shared.hub().connections.remove(&number);
-    shared
-        .intake
-        .counters()
-        .subtract(SourceCount::Connections, 1);
+    // On the heap for as long as it takes: a connection that stands does not need its room.
+    let handshake = Box::pin(tls.accept(stream));
+    tokio::select! {
+        accepted = handshake => Some(accepted.map(|stream| {
+            let certified = client_name(&stream);
+            let stream: Box<dyn Io> = Box::new(stream);
+            (stream, certified)
+        })),
+        // Nothing is told before CONNECT but that there is no room.
+        _ = tells.recv() => None,
+        () = ended(shutdown) => None,
+    }
 }
 
 fn turned_away(intake: &Intake, peer: SocketAddr, error: &HandshakeError) {

@@ -5,31 +5,35 @@
 //! only for a message whose receipt came back.
 
 mod close;
+mod connect;
+mod open;
 
 pub(super) use close::Close;
 
+use std::fmt;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use pipeline::config::{MqttVersion, Qos, Secret};
-use pipeline::decode::mqtt::{
-    Ack, Aliases, Connect, ConnectError, Disconnect, Header, Malformed, PacketType, Publish,
-    Sender, Subscription,
-};
+use pipeline::config::{MqttVersion, Secret};
+use pipeline::decode::mqtt::{Header, Malformed, PacketType, Rights};
 use pipeline::receipt::Receipt;
 use pipeline::record::Record;
 use pipeline::time::{Monotonic, WallClock};
 
-use super::answers::{self, Refusal, Terms};
-use super::sessions::{EXPIRY_MAX, Hold, Opened, Sessions};
-use crate::source::mqtt::owed::Owed;
-use crate::source::mqtt::packets::{AckKind, PACKET_ID_NOT_FOUND, write_ack};
+use super::answers;
+use super::sessions::{Mark, Sessions};
+use crate::source::mqtt::packets::{AckKind, write_ack};
+use connect::{Connected, Greeting};
+use open::Open;
 
 /// A longer client identifier is refused: it is kept, and part of every record.
 pub(super) const CLIENT_ID_BYTES_MAX: usize = 512;
 
 /// How many topic aliases a device may use.
 const ALIASES_MAX: u16 = 16;
+
+/// MQTT 5: who may not publish there is told so.
+pub(super) const NOT_AUTHORIZED: u8 = 0x87;
 
 /// What holds for every connection.
 #[derive(Clone, Debug)]
@@ -44,6 +48,10 @@ pub(super) struct Limits {
     pub(super) username: Option<String>,
     /// Password every device must give.
     pub(super) password: Option<Secret>,
+    /// Whether each device has a password of its own, which is checked elsewhere.
+    pub(super) has_password_file: bool,
+    /// Who may publish where; `None` is everybody everywhere.
+    pub(super) rights: Option<Rights>,
 }
 
 /// When and by what chance something happens.
@@ -61,10 +69,35 @@ pub(super) struct Moment {
 #[derive(Debug)]
 pub(super) struct Protocol {
     connection: u32,
+    /// The name in the device's certificate.
+    certified: Option<String>,
+    /// What the password file says of it, once it was asked.
+    verdict: Option<bool>,
     state: State,
     /// Who was connected, once it is over.
     gone: Option<Box<str>>,
+    /// Its session.
+    session: Option<u32>,
+    /// Where it was not let publish last.
+    denied: Option<Box<str>>,
     will: Option<Record>,
+}
+
+/// A user name and a password that are to be looked up.
+#[derive(PartialEq, Eq)]
+pub(super) struct Question {
+    /// Who it says it is.
+    pub(super) username: Box<str>,
+    /// Its password.
+    pub(super) password: Box<[u8]>,
+}
+
+impl fmt::Debug for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Question")
+            .field("username", &self.username)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -77,20 +110,6 @@ enum State {
     Closed,
 }
 
-#[derive(Debug)]
-struct Open {
-    version: MqttVersion,
-    client: Box<str>,
-    session: u32,
-    session_expiry: Duration,
-    /// How long it may be silent.
-    silence_max: Duration,
-    aliases: Aliases,
-    will: Option<Record>,
-    /// QoS 1 messages that wait for their receipts.
-    unacknowledged: usize,
-}
-
 /// What a packet leads to, besides what is written.
 #[derive(Debug, PartialEq)]
 pub(super) enum Step {
@@ -101,28 +120,56 @@ pub(super) enum Step {
         /// That connection, which must end.
         taken_from: Option<u32>,
     },
-    /// A record is to be stored, and its receipt owed.
-    Store(Record, Option<Receipt>),
+    /// CONNECT is to be handled again once this is answered.
+    Ask(Question),
+    /// A record is to be stored, and its receipt owed; the mark goes with it.
+    Store(Record, Option<Receipt>, Option<Mark>),
+    /// A receipt is owed once the mark is durable.
+    Owe(Receipt, Option<Mark>),
+    /// A message is not stored: its device may not publish there. The receipt is owed in its turn.
+    Deny(Option<Receipt>),
     /// The connection must end, after what is written went out.
     Close(Close),
 }
 
 impl Protocol {
-    /// A connection that has just been accepted.
-    pub(super) const fn new(connection: u32) -> Self {
+    /// A connection that has just been accepted from one whose certificate names `certified`.
+    pub(super) const fn new(connection: u32, certified: Option<String>) -> Self {
         Self {
             connection,
+            certified,
+            verdict: None,
             state: State::Fresh,
             gone: None,
+            session: None,
+            denied: None,
             will: None,
         }
+    }
+
+    /// Where the device was not let publish last.
+    pub(super) fn denied(&self) -> Option<&str> {
+        match &self.state {
+            State::Open(open) => open.denied.as_deref(),
+            State::Fresh | State::Closed => self.denied.as_deref(),
+        }
+    }
+
+    /// The session of the device, once it is or was connected.
+    pub(super) const fn session(&self) -> Option<u32> {
+        self.session
+    }
+
+    /// What the password file says of the device that is to be taken in.
+    pub(super) fn handle_verdict(&mut self, is_right: bool) {
+        self.verdict = Some(is_right);
     }
 
     /// Who is connected, or was.
     pub(super) fn client(&self) -> Option<&str> {
         match &self.state {
             State::Open(open) => Some(&open.client),
-            State::Fresh | State::Closed => self.gone.as_deref(),
+            State::Fresh | State::Closed => self.gone.as_deref().or(self.certified.as_deref()),
         }
     }
 
@@ -138,6 +185,12 @@ impl Protocol {
     pub(super) fn check_header(&self, header: Header, limits: &Limits) -> Result<(), Close> {
         if matches!(self.state, State::Fresh) && header.kind != PacketType::Connect {
             return Err(Close::NotConnect);
+        }
+        if let State::Open(open) = &self.state
+            && open.version == MqttVersion::V5
+            && !header.is_minimal()
+        {
+            return Err(Close::Malformed(Malformed::Length));
         }
         if header.packet_len() > limits.packet_bytes_max {
             return Err(Close::TooLarge {
@@ -161,9 +214,18 @@ impl Protocol {
         match &mut self.state {
             State::Closed => Step::Done,
             State::Fresh if header.kind == PacketType::Connect => {
-                match connect(moment, connection, body, limits, sessions, out) {
-                    Ok((open, taken_from)) => {
-                        self.state = State::Open(Box::new(open));
+                let greeting = Greeting {
+                    moment,
+                    connection,
+                    certified: self.certified.as_deref(),
+                    verdict: self.verdict,
+                    limits,
+                };
+                match greeting.connect(body, sessions, out) {
+                    Ok(Connected::Ask(question)) => Step::Ask(question),
+                    Ok(Connected::Open(open, taken_from)) => {
+                        self.session = Some(open.session);
+                        self.state = State::Open(open);
                         Step::Opened { taken_from }
                     }
                     Err(close) => {
@@ -188,14 +250,18 @@ impl Protocol {
     }
 
     /// A message is durable: its acknowledgement goes out.
-    pub(super) fn handle_settled(&mut self, kind: AckKind, packet_id: u16, out: &mut BytesMut) {
+    pub(super) fn handle_settled(
+        &mut self,
+        (kind, packet_id, reason_code): (AckKind, u16, u8),
+        out: &mut BytesMut,
+    ) {
         let State::Open(open) = &mut self.state else {
             return;
         };
         if kind == AckKind::Taken {
             open.unacknowledged = open.unacknowledged.saturating_sub(1);
         }
-        write_ack(out, kind, packet_id, 0);
+        write_ack(out, kind, packet_id, reason_code);
     }
 
     /// Ends the connection, for whatever reason; says so where the protocol has words for it.
@@ -207,9 +273,14 @@ impl Protocol {
         out: &mut BytesMut,
     ) -> Step {
         if let State::Open(open) = &mut self.state {
-            self.will = open.will.take();
+            let session = open.session;
             self.gone = Some(std::mem::take(&mut open.client));
-            sessions.close(now, open.session, self.connection, open.session_expiry);
+            self.denied = open.denied.take();
+            let ended = sessions.close(now, session, self.connection, open.session_expiry);
+            // The agent's end says nothing of the device.
+            let will = open.will.take().filter(|_| close != Close::Shutdown);
+            self.will = will
+                .and_then(|(delay, will)| sessions.keep_will(now, (session, ended), delay, will));
             if open.version == MqttVersion::V5 && close != Close::Goodbye {
                 answers::write_disconnect(out, close.reason_code());
             }
@@ -218,241 +289,12 @@ impl Protocol {
         Step::Close(close)
     }
 
-    /// The record that the device left behind, unless it said goodbye.
+    /// The record that the device left behind, unless it said goodbye or may come back.
     pub(super) fn take_will(&mut self, received_at: WallClock) -> Option<Record> {
         let mut will = self.will.take()?;
         will.received_at = received_at;
         Some(will)
     }
-}
-
-impl Open {
-    fn publish(
-        &mut self,
-        moment: Moment,
-        connection: u32,
-        (header, body): (Header, &[u8]),
-        limits: &Limits,
-        sessions: &mut Sessions,
-        out: &mut BytesMut,
-    ) -> Result<Step, Close> {
-        let publish = Publish::read(header.first, body, self.version, Sender::Client)
-            .map_err(Close::Malformed)?;
-        let topic = self
-            .aliases
-            .resolve(publish.topic, publish.topic_alias)
-            .map_err(Close::Malformed)?;
-        let record = publish.record(moment.received_at, topic, Some(&self.client));
-        let packet_id = publish.packet_id;
-        let owed = match publish.qos {
-            Qos::AtMostOnce => None,
-            Qos::AtLeastOnce => {
-                self.unacknowledged += 1;
-                self.check_in_flight(limits, sessions)?;
-                Some(Owed::PubAck {
-                    connection,
-                    packet_id,
-                })
-            }
-            Qos::ExactlyOnce => {
-                let session = self.session;
-                match sessions.hold(session, packet_id, connection) {
-                    Hold::New => {
-                        if let Err(close) = self.check_in_flight(limits, sessions) {
-                            // It is not stored, so it must be new when it comes again.
-                            sessions.release(session, packet_id);
-                            return Err(close);
-                        }
-                        Some(Owed::PubRec { session, packet_id })
-                    }
-                    Hold::Storing => return Ok(Step::Done),
-                    Hold::Stored => {
-                        write_ack(out, AckKind::Held, packet_id, 0);
-                        return Ok(Step::Done);
-                    }
-                }
-            }
-        };
-        Ok(Step::Store(record, owed.map(Owed::receipt)))
-    }
-
-    fn control(
-        &mut self,
-        kind: PacketType,
-        body: &[u8],
-        sessions: &mut Sessions,
-        out: &mut BytesMut,
-    ) -> Result<Step, Close> {
-        let version = self.version;
-        match kind {
-            PacketType::PubRel => {
-                let release = Ack::read(body, version).map_err(Close::Malformed)?;
-                let known = sessions.release(self.session, release.packet_id);
-                let reason_code = if known || version == MqttVersion::V311 {
-                    0
-                } else {
-                    PACKET_ID_NOT_FOUND
-                };
-                write_ack(out, AckKind::Released, release.packet_id, reason_code);
-            }
-            PacketType::Subscribe => {
-                let asked =
-                    Subscription::read_subscribe(body, version).map_err(Close::Malformed)?;
-                answers::write_suback(out, version, asked);
-            }
-            PacketType::Unsubscribe => {
-                let asked =
-                    Subscription::read_unsubscribe(body, version).map_err(Close::Malformed)?;
-                answers::write_unsuback(out, version, asked);
-            }
-            PacketType::PingReq if body.is_empty() => answers::write_ping_response(out),
-            PacketType::PingReq => return Err(Close::Malformed(Malformed::Trailing)),
-            PacketType::Disconnect => return Err(self.goodbye(body)),
-            PacketType::Connect
-            | PacketType::ConnAck
-            | PacketType::Publish
-            | PacketType::PubAck
-            | PacketType::PubRec
-            | PacketType::PubComp
-            | PacketType::SubAck
-            | PacketType::UnsubAck
-            | PacketType::PingResp
-            | PacketType::Auth => return Err(Close::Unexpected(kind)),
-        }
-        Ok(Step::Done)
-    }
-
-    fn goodbye(&mut self, body: &[u8]) -> Close {
-        let disconnect = match Disconnect::read(body, self.version) {
-            Ok(disconnect) => disconnect,
-            Err(malformed) => return Close::Malformed(malformed),
-        };
-        match disconnect.session_expiry {
-            // A session that was to end with its connection cannot be given a life any more.
-            Some(expiry) if expiry > 0 && self.session_expiry.is_zero() => {
-                return Close::Malformed(Malformed::PropertyValue(17));
-            }
-            Some(expiry) => self.session_expiry = Duration::from_secs(u64::from(expiry)),
-            None => {}
-        }
-        if disconnect.reason_code == 0 {
-            self.will = None;
-        }
-        Close::Goodbye
-    }
-
-    /// MQTT 5 lets a device have so many messages in flight and no more. Before it nothing is
-    /// said, and a device is held back by not being read; only what is kept for QoS 2 is bounded.
-    fn check_in_flight(&self, limits: &Limits, sessions: &Sessions) -> Result<(), Close> {
-        let held = sessions.held(self.session);
-        let in_flight_max = usize::from(limits.in_flight_max);
-        let over = match self.version {
-            MqttVersion::V311 => held > in_flight_max.saturating_mul(4),
-            MqttVersion::V5 => held + self.unacknowledged > in_flight_max,
-        };
-        if over { Err(Close::InFlight) } else { Ok(()) }
-    }
-}
-
-/// Takes a device in, or says why not.
-fn connect(
-    moment: Moment,
-    connection: u32,
-    body: &[u8],
-    limits: &Limits,
-    sessions: &mut Sessions,
-    out: &mut BytesMut,
-) -> Result<(Open, Option<u32>), Close> {
-    let connect = match Connect::read(body) {
-        Ok(connect) => connect,
-        Err(ConnectError::Malformed(malformed)) => return Err(Close::Malformed(malformed)),
-        Err(error @ ConnectError::Version(level)) => {
-            answers::write_version_refused(out, level);
-            return Err(Close::Version(error));
-        }
-    };
-    let version = connect.version;
-    if let Err((refusal, close)) = admit(&connect, limits) {
-        answers::write_refused(out, version, refusal);
-        return Err(close);
-    }
-    let assigned = connect
-        .client_id
-        .is_empty()
-        .then(|| format!("auto-{:016x}", moment.random));
-    let client: Box<str> = assigned.as_deref().unwrap_or(connect.client_id).into();
-    let Opened {
-        session,
-        present,
-        taken_from,
-    } = sessions.open(moment.now, &client, connect.clean_start, connection);
-    let session_expiry = Duration::from_secs(u64::from(connect.session_expiry_s)).min(EXPIRY_MAX);
-    let granted_s = u32::try_from(session_expiry.as_secs()).unwrap_or(u32::MAX);
-    let silence_max = match connect.keep_alive_s {
-        0 => limits.idle_max,
-        seconds => Duration::from_millis(u64::from(seconds) * 1500),
-    };
-    let idle_s = u16::try_from(limits.idle_max.as_secs()).unwrap_or(u16::MAX);
-    answers::write_accepted(
-        out,
-        version,
-        Terms {
-            session_present: present,
-            assigned_client_id: assigned,
-            session_expiry_s: (granted_s != connect.session_expiry_s).then_some(granted_s),
-            keep_alive_s: (connect.keep_alive_s == 0).then_some(idle_s),
-            receive_maximum: limits.in_flight_max,
-            packet_bytes_max: u32::try_from(limits.packet_bytes_max).unwrap_or(u32::MAX),
-            aliases_max: ALIASES_MAX,
-        },
-    );
-    let will = connect
-        .will
-        .map(|will| will.record(moment.received_at, &client));
-    let open = Open {
-        version,
-        client,
-        session,
-        session_expiry,
-        silence_max,
-        aliases: Aliases::new(ALIASES_MAX),
-        will,
-        unacknowledged: 0,
-    };
-    Ok((open, taken_from))
-}
-
-fn admit(connect: &Connect<'_>, limits: &Limits) -> Result<(), (Refusal, Close)> {
-    if connect.enhanced_authentication {
-        return Err((Refusal::AuthenticationMethod, Close::AuthenticationMethod));
-    }
-    let nameless = connect.client_id.is_empty()
-        && connect.version == MqttVersion::V311
-        && !connect.clean_start;
-    if nameless || connect.client_id.len() > CLIENT_ID_BYTES_MAX {
-        return Err((Refusal::ClientId, Close::ClientId));
-    }
-    let username = limits.username.as_deref().map(str::as_bytes);
-    let password = limits
-        .password
-        .as_ref()
-        .map(|password| password.expose().as_bytes());
-    let given = connect.username.map(str::as_bytes);
-    if !is_same(username, given) || !is_same(password, connect.password) {
-        return Err((Refusal::Credentials, Close::Credentials));
-    }
-    Ok(())
-}
-
-/// Whether what was `given` is what is `wanted`, in a time that does not tell where they differ.
-fn is_same(wanted: Option<&[u8]>, given: Option<&[u8]>) -> bool {
-    let Some(wanted) = wanted else { return true };
-    let given = given.unwrap_or_default();
-    let differences = wanted
-        .iter()
-        .zip(given)
-        .fold(0, |differences, (a, b)| differences | (a ^ b));
-    wanted.len() == given.len() && differences == 0
 }
 
 #[cfg(test)]

@@ -1,15 +1,24 @@
 //! What is remembered of the devices' sessions, and where their acknowledgements go.
 //!
-//! A session is the set of QoS 2 messages between PUBLISH and PUBREL. It outlives its connection
-//! for as long as the device asked for, at most [`EXPIRY_MAX`], and the process never: at least
-//! once is kept over a restart, exactly once only while the process lives.
+//! A session is the set of QoS 2 messages between PUBLISH and PUBCOMP, and a last will that waits.
+//! It outlives its connection for as long as the device asked for, at most [`EXPIRY_MAX`]. What it
+//! holds also outlives the process: it is in the ring as [`Mark`]s.
 //!
 //! Invariant: a client identifier has one session, and a session at most one connection.
 
-use std::collections::{BTreeMap, HashMap};
+mod marks;
+mod wills;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
+use pipeline::record::Record;
 use pipeline::time::Monotonic;
+
+pub(super) use marks::Mark;
+
+use marks::{Key, Room, bits_of, block_of, ids_of};
+use wills::Wills;
 
 /// The longest a session is kept without a connection.
 pub(super) const EXPIRY_MAX: Duration = Duration::from_hours(24);
@@ -21,6 +30,10 @@ pub(super) struct Sessions {
     last: u32,
     by_client: HashMap<Box<str>, u32>,
     by_number: HashMap<u32, Session>,
+    room: Room,
+    wills: Wills,
+    /// Keys of marks that nobody needs any more.
+    forgotten: Vec<Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -29,7 +42,13 @@ struct Session {
     connection: Option<u32>,
     /// When it may be forgotten; only while it has no connection.
     expires: Monotonic,
+    /// Whether it outlives its connection, and so the process.
+    outlives: bool,
     held: BTreeMap<u16, Held>,
+    /// Which of its marks are in the ring.
+    blocks: BTreeSet<u16>,
+    /// Until when its last will waits.
+    will_at: Option<Monotonic>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +57,45 @@ enum Held {
     Storing { connection: u32 },
     /// Durable.
     Stored,
+    /// PUBREL came: PUBCOMP is owed once that is durable.
+    Releasing,
+}
+
+/// Who wants a session, and what kind of one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Claim<'a> {
+    /// The client identifier.
+    pub(super) client: &'a str,
+    /// Whether an earlier session is to be forgotten.
+    pub(super) clean: bool,
+    /// Whether it is to outlive its connection.
+    pub(super) outlives: bool,
+    /// The connection.
+    pub(super) connection: u32,
+}
+
+/// What became of a session when one of its connections ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// It waits for its device, for so long.
+    Waits(Duration),
+    /// It is gone.
+    Gone,
+    /// Another connection has it.
+    TakenOver,
+}
+
+/// What PUBREL leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Release {
+    /// The message is not known.
+    Unknown,
+    /// PUBCOMP may go out.
+    Done,
+    /// PUBCOMP is owed once it is durable that the message is forgotten.
+    Owed,
+    /// The same, and it is on its way already.
+    Waiting,
 }
 
 /// A session that a connection now has.
@@ -70,26 +128,56 @@ impl Sessions {
             last: 0,
             by_client: HashMap::new(),
             by_number: HashMap::new(),
+            room: Room::default(),
+            wills: Wills::default(),
+            forgotten: Vec::new(),
         }
     }
 
-    /// Gives `connection` the session of `client`, a new one if `clean`.
-    pub(super) fn open(
-        &mut self,
-        now: Monotonic,
-        client: &str,
-        clean: bool,
-        connection: u32,
-    ) -> Opened {
-        let known = self.by_client.get(client).copied();
+    /// Takes up what was durable when the process before ended.
+    pub(super) fn restore(&mut self, marks: &[(Vec<u8>, u64)]) {
+        let keys = marks
+            .iter()
+            .filter_map(|(key, bits)| Some((Key::read(key)?, *bits)));
+        for (key, bits) in keys {
+            self.last = self.last.max(key.session);
+            let known = self.by_client.get(key.client).copied();
+            if known.is_some_and(|known| known > key.session) {
+                self.forgotten.push(key.bytes());
+                continue;
+            }
+            if known.is_some_and(|known| known < key.session) {
+                self.remove(known.unwrap_or_default());
+            }
+            self.by_client.insert(key.client.into(), key.session);
+            let session = self
+                .by_number
+                .entry(key.session)
+                .or_insert_with(|| Session::new(key.client, None, true));
+            session.expires = Monotonic::default().after(EXPIRY_MAX);
+            if self.room.take(key.client, key.block, &mut session.blocks) {
+                let ids = ids_of(key.block, bits);
+                session.held.extend(ids.map(|id| (id, Held::Stored)));
+            }
+        }
+    }
+
+    /// Gives a connection the session of its client, a new one if `clean`.
+    pub(super) fn open(&mut self, now: Monotonic, claim: Claim<'_>) -> Opened {
+        let known = self.by_client.get(claim.client).copied();
         let mut taken_from = None;
         if let Some(number) = known
             && let Some(session) = self.by_number.get_mut(&number)
         {
             taken_from = session.connection;
             let expired = session.connection.is_none() && session.expires <= now;
-            if !clean && !expired {
-                session.connection = Some(connection);
+            if !claim.clean && !expired {
+                session.connection = Some(claim.connection);
+                session.outlives = claim.outlives || !session.blocks.is_empty();
+                // Its device is back before its last will was to be published.
+                if let Some(at) = session.will_at.take() {
+                    drop(self.wills.take(at, number));
+                }
                 return Opened {
                     session: number,
                     present: true,
@@ -100,16 +188,9 @@ impl Sessions {
         }
         self.make_room(now);
         self.last = self.last.wrapping_add(1);
-        self.by_client.insert(client.into(), self.last);
-        self.by_number.insert(
-            self.last,
-            Session {
-                client: client.into(),
-                connection: Some(connection),
-                expires: now,
-                held: BTreeMap::new(),
-            },
-        );
+        self.by_client.insert(claim.client.into(), self.last);
+        let session = Session::new(claim.client, Some(claim.connection), claim.outlives);
+        self.by_number.insert(self.last, session);
         Opened {
             session: self.last,
             present: false,
@@ -125,18 +206,101 @@ impl Sessions {
         session: u32,
         connection: u32,
         expiry: Duration,
-    ) {
+    ) -> Ended {
         let Some(kept) = self.by_number.get_mut(&session) else {
-            return;
+            return Ended::Gone;
         };
         if kept.connection != Some(connection) {
-            return;
+            return Ended::TakenOver;
         }
+        let expiry = expiry.min(EXPIRY_MAX);
         kept.connection = None;
-        kept.expires = now.after(expiry.min(EXPIRY_MAX));
+        kept.expires = now.after(expiry);
         if expiry.is_zero() {
             self.remove(session);
+            return Ended::Gone;
         }
+        Ended::Waits(expiry)
+    }
+
+    /// Whether there is such a session.
+    pub(super) fn knows(&self, session: u32) -> bool {
+        self.by_number.contains_key(&session)
+    }
+
+    /// The last will of a device whose connection has ended; it comes back if it is to be
+    /// published at once.
+    pub(super) fn keep_will(
+        &mut self,
+        now: Monotonic,
+        (session, ended): (u32, Ended),
+        delay: Duration,
+        will: Record,
+    ) -> Option<Record> {
+        let expiry = match ended {
+            Ended::Gone => return Some(will),
+            // With a delay the device is back in time.
+            Ended::TakenOver => return delay.is_zero().then_some(will),
+            Ended::Waits(expiry) => expiry,
+        };
+        if delay.is_zero() {
+            return Some(will);
+        }
+        let at = now.after(delay.min(expiry));
+        if let Some(kept) = self.by_number.get_mut(&session) {
+            kept.will_at = Some(at);
+        }
+        self.wills.keep(at, session, will)
+    }
+
+    /// When a last will is to be published.
+    pub(super) fn will_timeout(&self) -> Option<Monotonic> {
+        self.wills.poll_timeout()
+    }
+
+    /// The last wills that are to be published now.
+    pub(super) fn poll_wills(&mut self, now: Monotonic) -> Vec<Record> {
+        self.wills.poll(now)
+    }
+
+    /// All last wills that wait: the agent ends, and their devices are gone.
+    pub(super) fn take_wills(&mut self) -> Vec<Record> {
+        self.wills.take_all()
+    }
+
+    /// The keys of marks that are to be forgotten.
+    pub(super) fn take_forgotten(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.forgotten)
+    }
+
+    /// What the ring is to know of the messages around `packet_id`; `None` if nothing.
+    pub(super) fn mark(&mut self, session: u32, packet_id: u16) -> Option<Mark> {
+        let kept = self.by_number.get_mut(&session)?;
+        if !kept.outlives {
+            return None;
+        }
+        let block = block_of(packet_id);
+        let first = block * 64;
+        let ids = kept.held.range(first..=first + 63);
+        let bits = bits_of(
+            block,
+            ids.filter(|(_, held)| **held != Held::Releasing)
+                .map(|(id, _)| *id),
+        );
+        let is_kept = if bits == 0 {
+            self.room.give(&kept.client, block, &mut kept.blocks)
+        } else {
+            self.room.take(&kept.client, block, &mut kept.blocks)
+        };
+        let key = Key {
+            session,
+            block,
+            client: &kept.client,
+        };
+        is_kept.then(|| Mark {
+            key: key.bytes(),
+            bits: (bits != 0).then_some(bits),
+        })
     }
 
     /// A QoS 2 message came by `connection`.
@@ -145,7 +309,7 @@ impl Sessions {
             return Hold::New;
         };
         match session.held.get_mut(&packet_id) {
-            Some(Held::Stored) => Hold::Stored,
+            Some(Held::Stored | Held::Releasing) => Hold::Stored,
             Some(storing @ Held::Storing { .. }) => {
                 *storing = Held::Storing { connection };
                 Hold::Storing
@@ -160,17 +324,48 @@ impl Sessions {
     /// A QoS 2 message is durable; says which connection is owed its PUBREC.
     pub(super) fn settle(&mut self, session: u32, packet_id: u16) -> Option<u32> {
         let held = self.by_number.get_mut(&session)?.held.get_mut(&packet_id)?;
-        match std::mem::replace(held, Held::Stored) {
-            Held::Storing { connection } => Some(connection),
-            Held::Stored => None,
+        let Held::Storing { connection } = *held else {
+            return None;
+        };
+        *held = Held::Stored;
+        Some(connection)
+    }
+
+    /// PUBREL came.
+    pub(super) fn release(&mut self, session: u32, packet_id: u16) -> Release {
+        let Some(kept) = self.by_number.get_mut(&session) else {
+            return Release::Unknown;
+        };
+        let is_marked = kept.blocks.contains(&block_of(packet_id));
+        match kept.held.get_mut(&packet_id) {
+            None => Release::Unknown,
+            Some(Held::Releasing) => Release::Waiting,
+            Some(held) if is_marked => {
+                *held = Held::Releasing;
+                Release::Owed
+            }
+            Some(_) => {
+                kept.held.remove(&packet_id);
+                Release::Done
+            }
         }
     }
 
-    /// PUBREL: says whether the message was known.
-    pub(super) fn release(&mut self, session: u32, packet_id: u16) -> bool {
-        self.by_number
-            .get_mut(&session)
-            .is_some_and(|session| session.held.remove(&packet_id).is_some())
+    /// It is durable that a QoS 2 message is forgotten; says which connection is owed PUBCOMP.
+    pub(super) fn released(&mut self, session: u32, packet_id: u16) -> Option<u32> {
+        let kept = self.by_number.get_mut(&session)?;
+        let is_releasing = kept.held.get(&packet_id) == Some(&Held::Releasing);
+        if is_releasing {
+            kept.held.remove(&packet_id);
+        }
+        kept.connection.filter(|_| is_releasing)
+    }
+
+    /// A message that was new is not stored after all.
+    pub(super) fn let_go(&mut self, session: u32, packet_id: u16) {
+        if let Some(kept) = self.by_number.get_mut(&session) {
+            kept.held.remove(&packet_id);
+        }
     }
 
     /// How many QoS 2 messages a session holds.
@@ -181,8 +376,23 @@ impl Sessions {
     }
 
     fn remove(&mut self, number: u32) {
-        if let Some(session) = self.by_number.remove(&number) {
+        let Some(mut session) = self.by_number.remove(&number) else {
+            return;
+        };
+        if self.by_client.get(&session.client) == Some(&number) {
             self.by_client.remove(&session.client);
+        }
+        if let Some(at) = session.will_at {
+            self.wills.release(at, number);
+        }
+        while let Some(block) = session.blocks.first().copied() {
+            self.room.give(&session.client, block, &mut session.blocks);
+            let key = Key {
+                session: number,
+                block,
+                client: &session.client,
+            };
+            self.forgotten.push(key.bytes());
         }
     }
 
@@ -191,97 +401,34 @@ impl Sessions {
         if self.by_number.len() < self.count_max {
             return;
         }
-        let offline = |session: &&mut Session| session.connection.is_none();
-        let first = self
-            .by_number
-            .values_mut()
-            .filter(offline)
-            .map(|session| session.expires)
-            .min();
+        let offline = |(_, session): &(&u32, &Session)| session.connection.is_none();
+        let first = self.by_number.iter().filter(offline);
+        let first = first.map(|(_, session)| session.expires).min();
         let limit = first.map_or(now, |first| first.max(now));
-        self.by_number
-            .retain(|_, session| session.connection.is_some() || session.expires > limit);
-        let by_number = &self.by_number;
-        self.by_client
-            .retain(|_, number| by_number.contains_key(number));
+        let expired = self.by_number.iter().filter(offline);
+        let expired: Vec<u32> = expired
+            .filter(|(_, session)| session.expires <= limit)
+            .map(|(number, _)| *number)
+            .collect();
+        for number in expired {
+            self.remove(number);
+        }
+    }
+}
+
+impl Session {
+    fn new(client: &str, connection: Option<u32>, outlives: bool) -> Self {
+        Self {
+            client: client.into(),
+            connection,
+            expires: Monotonic::default(),
+            outlives,
+            held: BTreeMap::new(),
+            blocks: BTreeSet::new(),
+            will_at: None,
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(seconds: u64) -> Monotonic {
-        Monotonic::from_start(Duration::from_secs(seconds))
-    }
-
-    const HOUR: Duration = Duration::from_hours(1);
-
-    #[test]
-    fn a_session_outlives_its_connection_for_as_long_as_it_may() {
-        let mut sessions = Sessions::new(10);
-        let check = |opened: Opened, session, present, taken_from| {
-            let expected = Opened {
-                session,
-                present,
-                taken_from,
-            };
-            assert_eq!(opened, expected);
-        };
-        check(sessions.open(at(0), "a", false, 1), 1, false, None);
-        // Taken over, and the old connection's end changes nothing.
-        check(sessions.open(at(1), "a", false, 2), 1, true, Some(1));
-        sessions.close(at(2), 1, 1, Duration::ZERO);
-        sessions.close(at(3), 1, 2, HOUR);
-        check(sessions.open(at(3602), "a", false, 3), 1, true, None);
-        sessions.close(at(3603), 1, 3, HOUR);
-        check(sessions.open(at(7203), "a", false, 4), 2, false, None);
-        check(sessions.open(at(7204), "a", true, 5), 3, false, Some(4));
-        sessions.close(at(7205), 3, 5, Duration::ZERO);
-        check(sessions.open(at(7206), "a", false, 6), 4, false, None);
-        // Longer than the longest.
-        sessions.close(at(7207), 4, 6, HOUR * 1000);
-        check(
-            sessions.open(at(7207 + 24 * 3600), "a", false, 7),
-            5,
-            false,
-            None,
-        );
-    }
-
-    #[test]
-    fn a_qos_2_message_is_new_once() {
-        let mut sessions = Sessions::new(10);
-        let session = sessions.open(at(0), "a", false, 1).session;
-        assert_eq!(sessions.hold(session, 9, 1), Hold::New);
-        assert_eq!(sessions.hold(session, 9, 1), Hold::Storing);
-        sessions.close(at(1), session, 1, HOUR);
-        sessions.open(at(2), "a", false, 2);
-        assert_eq!(sessions.hold(session, 9, 2), Hold::Storing);
-        assert_eq!(sessions.settle(session, 9), Some(2));
-        assert_eq!(sessions.settle(session, 9), None);
-        assert_eq!(sessions.hold(session, 9, 2), Hold::Stored);
-        assert_eq!(sessions.held(session), 1);
-        assert!(sessions.release(session, 9));
-        assert!(!sessions.release(session, 9));
-        assert_eq!(sessions.hold(session, 9, 2), Hold::New);
-        // A clean start forgets, and the old session's receipt finds nothing.
-        sessions.open(at(3), "a", true, 3);
-        assert_eq!(sessions.settle(session, 9), None);
-    }
-
-    #[test]
-    fn there_are_never_more_than_allowed() {
-        let mut sessions = Sessions::new(3);
-        for number in 0..100_u32 {
-            let client = format!("c{number}");
-            let opened = sessions.open(at(u64::from(number)), &client, false, number);
-            sessions.close(at(u64::from(number)), opened.session, number, HOUR);
-            assert!(sessions.by_number.len() <= 3);
-            assert_eq!(sessions.by_client.len(), sessions.by_number.len());
-        }
-        // The last ones are still known.
-        assert!(sessions.open(at(100), "c99", false, 100).present);
-        assert!(!sessions.open(at(100), "c1", false, 101).present);
-    }
-}
+mod tests;

@@ -17,16 +17,25 @@ async fn start(connections_max: usize, idle_max: Duration) -> (Harness, SocketAd
     let harness = Harness::new(10_000);
     let config = MqttListenerConfig {
         listen,
+        ..config(connections_max, idle_max)
+    };
+    tokio::spawn(run(config, harness.intake.clone(), harness.shutdown()));
+    (harness, listen)
+}
+
+fn config(connections_max: usize, idle_max: Duration) -> MqttListenerConfig {
+    MqttListenerConfig {
+        listen: SocketAddr::from(([127, 0, 0, 1], 1883)),
         tls: None,
         username: None,
         password: None,
+        password_file: None,
+        rights: None,
         connections_max,
         packet_bytes_max: ByteSize::bytes(200),
         idle_max,
         topic_templates: TopicTemplates::default(),
-    };
-    tokio::spawn(run(config, harness.intake.clone(), harness.shutdown()));
-    (harness, listen)
+    }
 }
 
 async fn connect(listen: SocketAddr) -> Peer {
@@ -147,25 +156,54 @@ async fn limits_hold_and_nobody_else_notices() {
     assert_eq!(harness.payloads(), ["1"]);
 }
 
+/// What is said before the end is heard although the device goes on sending.
+#[tokio::test]
+async fn a_device_hears_why_its_connection_ends() {
+    let (harness, listen) = start(10, MINUTE).await;
+    let mut device = connect(listen).await;
+    device.say(CONNECT_5).await;
+    device.hear_any().await;
+    let mut large = b"\x30\xff\xff\x03".to_vec();
+    large.resize(64 * 1024, 0);
+    device.say(&large).await;
+    assert_eq!(device.hear_end().await, b"\xe0\x01\x95");
+    let mut refused = connect(listen).await;
+    let mut more = b"\x10\x0c\0\x04MQTT\x04\x00\0\0\0\0".to_vec();
+    more.resize(64 * 1024, 0);
+    refused.say(&more).await;
+    assert_eq!(refused.hear_end().await, b"\x20\x02\0\x02");
+    assert_eq!(harness.counters.get(SourceCount::Refused), 2);
+}
+
+/// Who only takes a place gives it to who comes next.
+#[tokio::test]
+async fn silent_connections_keep_nobody_out() {
+    let (harness, listen) = start(2, MINUTE).await;
+    let mut good = connect(listen).await;
+    good.say(b"\x10\x0f\0\x04MQTT\x04\x02\0\x0a\0\x03dev").await;
+    good.hear(b"\x20\x02\0\0").await;
+    let mut silent = Vec::new();
+    for _ in 0..50 {
+        silent.push(connect(listen).await);
+    }
+    let mut second = connect(listen).await;
+    second
+        .say(b"\x10\x0f\0\x04MQTT\x04\x02\0\x0a\0\x03two")
+        .await;
+    second.hear(b"\x20\x02\0\0").await;
+    for mut silent in silent {
+        assert_eq!(silent.hear_end().await, b"");
+    }
+    good.say(b"\x32\x06\0\x01a\0\x011").await;
+    good.hear(b"\x40\x02\0\x01").await;
+    assert_eq!(harness.payloads(), ["1"]);
+}
+
 #[tokio::test]
 async fn an_idle_connection_is_small() {
     let harness = Harness::new(1000);
-    let shared = Arc::new(Shared {
-        intake: harness.intake.clone(),
-        limits: Limits {
-            packet_bytes_max: 1000,
-            in_flight_max: IN_FLIGHT_MAX,
-            idle_max: MINUTE,
-            username: None,
-            password: None,
-        },
-        topic_templates: TopicTemplates::default(),
-        tls: None,
-        hub: Mutex::new(Hub {
-            sessions: Sessions::new(1),
-            connections: HashMap::new(),
-        }),
-    });
+    let shared = shared(&config(1, MINUTE), &harness.intake).unwrap();
+    let shared = Arc::new(shared);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let device = TcpStream::connect(listener.local_addr().unwrap())
         .await

@@ -127,6 +127,20 @@ static MQTT_LISTENER: Section = Section {
                 doc: "Password that every device must give. It needs a `username`.",
             },
             Key {
+                name: "password_file",
+                kind: Kind::Path,
+                default: Default::Absent("none"),
+                doc: "File with a user name and a password for each device, \
+                      as `mosquitto_passwd` writes it. It is read again when it has changed.",
+            },
+            Key {
+                name: "rights",
+                kind: Kind::Map(&Kind::OneOrMore(&Kind::Text(TextRule::TopicFilter))),
+                default: Default::Absent("everybody may publish everywhere"),
+                doc: "By user name, the topics to which it may publish; `\"*\"` is everybody. \
+                      `%u` stands for the user name and `%c` for the client identifier.",
+            },
+            Key {
                 name: "connections_max",
                 kind: Kind::Integer(range(1, 100_000)),
                 default: Default::Integer(1000),
@@ -138,7 +152,8 @@ static MQTT_LISTENER: Section = Section {
                 name: "idle_max",
                 kind: Kind::Duration(range(SECOND, DAY)),
                 default: Default::Text("5m"),
-                doc: "A device without keep-alive that is silent for so long is disconnected.",
+                doc: "A device without keep-alive that is silent for so long is disconnected. \
+                      MQTT 5 devices are told to send something as often as that.",
             },
         ],
         COMMON,

@@ -9,7 +9,7 @@ use super::super::Parts;
 use super::super::problem::Problems;
 use super::super::settings::{Setting, Settings, Value};
 use super::super::tree::quoted;
-use super::{is_loopback, needs, of_kind, server_tls, tls};
+use super::{excludes, is_loopback, needs, of_kind, server_tls, tls};
 
 /// Reports what is wrong between the keys of a source.
 pub(super) fn check(parts: &Parts, problems: &mut Problems) {
@@ -46,15 +46,19 @@ pub(super) fn check(parts: &Parts, problems: &mut Problems) {
 fn listener(settings: &Settings, problems: &mut Problems) {
     needs(settings, "password", "username", problems);
     needs(settings, "username", "password", problems);
+    excludes(settings, "password_file", "username", problems);
     server_tls(settings, problems);
     let tls = |key| {
         settings
             .table("tls")
             .is_some_and(|tls| tls.get(key).is_some())
     };
-    let (has_passwords, is_secure) = (settings.get("username").is_some(), tls("certificate_file"));
+    let has_passwords = ["username", "password_file"]
+        .iter()
+        .any(|key| settings.get(key).is_some());
+    let is_secure = tls("certificate_file");
     let (message, suggestion) = if !has_passwords && !tls("client_ca_file") {
-        let suggestion = "add username and password, or tls.client_ca_file";
+        let suggestion = "add username and password, password_file, or tls.client_ca_file";
         ("anyone who reaches this port may publish", suggestion)
     } else if has_passwords && !is_secure {
         let suggestion = "add tls.certificate_file and tls.key_file";

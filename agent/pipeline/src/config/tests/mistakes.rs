@@ -169,6 +169,37 @@ fn one_mistake_each_in_topics() {
 }
 
 #[test]
+fn one_mistake_each_in_listeners_for_devices() {
+    let listener = |rest: &str| {
+        format!("[sources.x]\ntype = \"mqtt_listener\"\nlisten = \"0.0.0.0:1\"\n{rest}")
+    };
+    check_one(
+        &listener("username = \"u\"\npassword = \"p\"\n"),
+        "3 warning: sources.x.listen: devices send their passwords in the clear; add tls.certificate_file and tls.key_file",
+    );
+    check_one(
+        &listener(
+            "username = \"u\"\npassword = \"p\"\npassword_file = \"/p\"\ntls = { certificate_file = \"/c\", key_file = \"/k\" }\n",
+        ),
+        "6 sources.x.password_file: cannot be used together with username; leave one of them out",
+    );
+    check_one(
+        &listener(
+            "rights = { u = [\"a#\"] }\ntls = { certificate_file = \"/c\", key_file = \"/k\", client_ca_file = \"/a\" }\n",
+        ),
+        "4 sources.x.rights.u: \"a#\" is not a topic filter; \"#\" must be the whole last level",
+    );
+    check_one(
+        &listener("tls = { certificate_file = \"/c\", client_ca_file = \"/a\" }\n"),
+        "4 sources.x.tls.certificate_file: needs key_file as well",
+    );
+    check_one(
+        &listener("tls.client_ca_file = \"/a\"\n"),
+        "4 sources.x.tls.client_ca_file: needs certificate_file as well",
+    );
+}
+
+#[test]
 fn one_mistake_each_in_listeners_and_files() {
     let session = "type = \"mqtt\"\nurl = \"mqtt://b\"\ntopics = [\"a\"]\nclient_id = \"c\"\n";
     check_one(
@@ -187,22 +218,7 @@ fn one_mistake_each_in_listeners_and_files() {
     );
     check_one(
         "[sources.x]\ntype = \"mqtt_listener\"\nlisten = \"0.0.0.0:1883\"\n",
-        "3 warning: sources.x.listen: anyone who reaches this port may publish; add username and password, or tls.client_ca_file",
-    );
-    let listener = |rest: &str| {
-        format!("[sources.x]\ntype = \"mqtt_listener\"\nlisten = \"0.0.0.0:1\"\n{rest}")
-    };
-    check_one(
-        &listener("username = \"u\"\npassword = \"p\"\n"),
-        "3 warning: sources.x.listen: devices send their passwords in the clear; add tls.certificate_file and tls.key_file",
-    );
-    check_one(
-        &listener("tls = { certificate_file = \"/c\", client_ca_file = \"/a\" }\n"),
-        "4 sources.x.tls.certificate_file: needs key_file as well",
-    );
-    check_one(
-        &listener("tls.client_ca_file = \"/a\"\n"),
-        "4 sources.x.tls.client_ca_file: needs certificate_file as well",
+        "3 warning: sources.x.listen: anyone who reaches this port may publish; add username and password, password_file, or tls.client_ca_file",
     );
     check_one(
         "[sources.x]\ntype = \"syslog\"\nlisten = [\"relp://0.0.0.0:6514\"]\n",

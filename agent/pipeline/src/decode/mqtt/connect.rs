@@ -33,6 +33,10 @@ pub struct Connect<'a> {
     pub session_expiry_s: u32,
     /// Whether it wants enhanced authentication.
     pub enhanced_authentication: bool,
+    /// The largest packet it takes, in bytes.
+    pub packet_bytes_max: Option<u32>,
+    /// Whether it wants to be told reasons in words.
+    pub wants_reasons: bool,
 }
 
 /// The last will of a client.
@@ -70,7 +74,9 @@ impl From<Malformed> for ConnectError {
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Version(3) => f.write_str("MQTT 3.1 is not supported: use 3.1.1 or 5"),
+            Self::Version(3) => f.write_str(
+                "it speaks MQTT 3.1, which is not supported: set the client to version 3.1.1 or 5",
+            ),
             Self::Version(level) => {
                 write!(
                     f,
@@ -96,6 +102,9 @@ impl<'a> Connect<'a> {
             MqttVersion::V311 => Properties::default(),
             MqttVersion::V5 => Properties::read(&mut reader, CONNECT_PROPERTIES)?,
         };
+        if properties.has(id::AUTHENTICATION_DATA) && !properties.has(id::AUTHENTICATION_METHOD) {
+            return Err(Malformed::PropertyValue(id::AUTHENTICATION_DATA).into());
+        }
         let client_id = reader.text()?;
         let will = if flags & WILL != 0 {
             Some(Will::read(&mut reader, flags, version)?)
@@ -129,6 +138,8 @@ impl<'a> Connect<'a> {
             will,
             session_expiry_s,
             enhanced_authentication: properties.text(id::AUTHENTICATION_METHOD).is_some(),
+            packet_bytes_max: properties.number(id::MAXIMUM_PACKET_SIZE),
+            wants_reasons: properties.number(id::REQUEST_PROBLEM) != Some(0),
         })
     }
 }
@@ -141,6 +152,9 @@ impl<'a> Will<'a> {
         };
         let topic = reader.text()?;
         check_topic(topic)?;
+        if let Some(response_topic) = properties.text(id::RESPONSE_TOPIC) {
+            check_topic(response_topic)?;
+        }
         Ok(Self {
             topic,
             payload: reader.bytes()?,

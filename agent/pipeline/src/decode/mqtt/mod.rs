@@ -11,6 +11,7 @@ mod filter;
 mod properties;
 mod publish;
 mod reader;
+mod rights;
 mod template;
 
 use std::fmt;
@@ -22,6 +23,7 @@ pub use connect::{Connect, ConnectError, Will};
 pub use filter::{FilterError, check_filter, filters_overlap, share_group, unshared};
 pub use properties::{Properties, Property};
 pub use publish::{Publish, Sender};
+pub use rights::{EVERYBODY, Rights};
 pub use template::{TemplateError, TopicTemplate, TopicTemplates};
 
 use properties::id;
@@ -111,6 +113,10 @@ pub enum Malformed {
     PropertyValue(u8),
     /// SUBSCRIBE or UNSUBSCRIBE without a filter, or with reserved bits.
     Subscription,
+    /// A topic filter is empty or has wildcards where none may be.
+    TopicFilter,
+    /// A reason code that does not exist or does not belong here.
+    ReasonCode,
 }
 
 impl Malformed {
@@ -129,7 +135,9 @@ impl Malformed {
             Self::PacketId
             | Self::PropertyTwice(_)
             | Self::PropertyValue(_)
-            | Self::Subscription => 0x82,
+            | Self::Subscription
+            | Self::ReasonCode => 0x82,
+            Self::TopicFilter => 0x8f,
             Self::Topic => 0x90,
             Self::TopicAlias => 0x94,
         }
@@ -141,7 +149,7 @@ impl fmt::Display for Malformed {
         match self {
             Self::PacketType => f.write_str("packet type does not exist"),
             Self::Flags => f.write_str("reserved bits of the first byte are wrong"),
-            Self::Length => f.write_str("length takes more than four bytes"),
+            Self::Length => f.write_str("length takes more bytes than it may"),
             Self::Short => f.write_str("field reaches beyond the end of its packet"),
             Self::Trailing => f.write_str("bytes are left after the last field"),
             Self::Text => f.write_str("text is not UTF-8 or has a NUL"),
@@ -156,6 +164,8 @@ impl fmt::Display for Malformed {
             Self::Subscription => {
                 f.write_str("subscription has no topic filter or reserved options")
             }
+            Self::TopicFilter => f.write_str("topic filter is empty or has misplaced wildcards"),
+            Self::ReasonCode => f.write_str("reason code does not belong here"),
         }
     }
 }
@@ -185,6 +195,14 @@ impl Header {
             return Ok(None);
         }
         Err(Malformed::Length)
+    }
+
+    /// Whether the length is written in as few bytes as it takes, which MQTT 5 demands.
+    pub const fn is_minimal(&self) -> bool {
+        match self.header_len {
+            2 => true,
+            len => self.body_len >> (7 * (len - 2)) != 0,
+        }
     }
 
     /// Size of the whole packet.
@@ -234,6 +252,7 @@ pub struct Subscription {
 impl Subscription {
     /// Reads what follows the header of a SUBSCRIBE.
     pub fn read_subscribe(body: &[u8], version: MqttVersion) -> Result<Self, Malformed> {
+        const NO_LOCAL: u8 = 4;
         const ALLOWED: &[u8] = &[id::SUBSCRIPTION_IDENTIFIER, id::USER_PROPERTY];
         // QoS 3 and reserved bits; MQTT 5 has retain handling (not 3) and two flags beside QoS.
         let valid = |options: u8| match version {
@@ -241,8 +260,12 @@ impl Subscription {
             MqttVersion::V5 => options & 3 != 3 && options & 0x30 != 0x30 && options & 0xc0 == 0,
         };
         Self::read(body, version, ALLOWED, |reader| {
-            reader.text()?;
-            if valid(reader.byte()?) {
+            let filter = reader.text()?;
+            check_filter(filter).map_err(|_| Malformed::TopicFilter)?;
+            let options = reader.byte()?;
+            // Who shares a subscription cannot ask not to hear itself.
+            let no_local = version == MqttVersion::V5 && options & NO_LOCAL != 0;
+            if valid(options) && !(no_local && filter.starts_with("$share/")) {
                 Ok(())
             } else {
                 Err(Malformed::Subscription)
@@ -253,7 +276,7 @@ impl Subscription {
     /// Reads what follows the header of an UNSUBSCRIBE.
     pub fn read_unsubscribe(body: &[u8], version: MqttVersion) -> Result<Self, Malformed> {
         Self::read(body, version, &[id::USER_PROPERTY], |reader| {
-            reader.text().map(drop)
+            check_filter(reader.text()?).map_err(|_| Malformed::TopicFilter)
         })
     }
 
@@ -292,6 +315,14 @@ pub struct Disconnect<'a> {
 }
 
 impl<'a> Disconnect<'a> {
+    /// Whether a client may give this reason.
+    pub const fn is_of_client(&self) -> bool {
+        matches!(
+            self.reason_code,
+            0x00 | 0x04 | 0x80..=0x83 | 0x90 | 0x93..=0x99
+        )
+    }
+
     /// Reads what follows the header.
     pub fn read(body: &'a [u8], version: MqttVersion) -> Result<Self, Malformed> {
         const ALLOWED: &[u8] = &[

@@ -96,6 +96,11 @@ impl<'a> Properties<'a> {
         })
     }
 
+    /// Whether property `id` is among them.
+    pub fn has(self, id: u8) -> bool {
+        self.iter().any(|(found, _)| found == id)
+    }
+
     /// Whether there is none.
     pub const fn is_empty(self) -> bool {
         self.0.is_empty()

@@ -1,5 +1,8 @@
 //! PUBLISH, and the record it becomes.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::config::{MqttVersion, Qos};
 use crate::record::{Fields, Record, Value};
 use crate::time::WallClock;
@@ -118,6 +121,11 @@ pub(super) fn insert_properties(fields: &mut Fields, properties: Properties<'_>)
             (id::MESSAGE_EXPIRY, Property::Number(seconds)) => {
                 fields.insert("message_expiry_s", Value::Int(i64::from(seconds)));
             }
+            (id::PAYLOAD_FORMAT, Property::Number(1)) => fields.insert("payload_format", "utf-8"),
+            (id::CORRELATION_DATA, Property::Bytes(bytes)) => match str::from_utf8(bytes) {
+                Ok(text) => fields.insert("correlation_data", text),
+                Err(_) => fields.insert("correlation_data_base64", STANDARD.encode(bytes)),
+            },
             (id::USER_PROPERTY, Property::Pair(name, value)) => {
                 insert_repeated(&mut user_properties, name, value);
             }

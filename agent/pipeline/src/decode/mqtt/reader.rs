@@ -55,14 +55,19 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A number of one to four bytes, seven bits in each.
+    /// A number of one to four bytes, seven bits in each, and no more of them than it takes.
     pub(super) fn variable(&mut self) -> Result<u32, Malformed> {
         let mut number = 0;
         for shift in [0, 7, 14, 21] {
             let byte = self.byte()?;
             number |= u32::from(byte & 0x7f) << shift;
             if byte & 0x80 == 0 {
-                return Ok(number);
+                let padded = byte == 0 && shift > 0;
+                return if padded {
+                    Err(Malformed::Length)
+                } else {
+                    Ok(number)
+                };
             }
         }
         Err(Malformed::Length)

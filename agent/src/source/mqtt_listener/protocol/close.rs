@@ -34,6 +34,12 @@ pub(in super::super) enum Close {
     },
     /// Too many unacknowledged messages.
     InFlight,
+    /// The device may not publish where it does.
+    Denied,
+    /// It takes no packet as large as the answer to its CONNECT.
+    AnswerTooLarge,
+    /// It said nothing yet, and all places are taken.
+    MakeRoom,
     /// Another connection has the session.
     TakenOver,
     /// Nothing was heard for too long.
@@ -61,8 +67,10 @@ impl Close {
             Self::ClientId => 0x85,
             Self::Credentials => 0x86,
             Self::AuthenticationMethod => 0x8c,
-            Self::TooLarge { .. } => 0x95,
+            Self::TooLarge { .. } | Self::AnswerTooLarge => 0x95,
             Self::InFlight => 0x93,
+            Self::Denied => super::NOT_AUTHORIZED,
+            Self::MakeRoom => 0x97,
             Self::TakenOver => 0x8e,
             Self::Silent => 0x8d,
             Self::Shutdown => 0x8b,
@@ -93,6 +101,11 @@ impl fmt::Display for Close {
                 "packet of {packet_bytes} bytes exceeds packet_bytes_max of {packet_bytes_max}"
             ),
             Self::InFlight => f.write_str("too many unacknowledged messages"),
+            Self::Denied => f.write_str("publishes where it has no right to"),
+            Self::AnswerTooLarge => {
+                f.write_str("its maximum packet size is smaller than the answer to its CONNECT")
+            }
+            Self::MakeRoom => f.write_str("made room for another, having said nothing"),
             Self::TakenOver => f.write_str("another connection uses the client identifier"),
             Self::Silent => f.write_str("nothing was heard for too long"),
             Self::Shutdown => f.write_str("agent ends"),
