@@ -197,6 +197,8 @@ fn over_long_lines_are_cut_and_counted() {
     assert_eq!(messages[1].len(), 64 * 1024);
     assert_eq!(messages[2], "behind");
     assert_eq!(files.agent.count("sources", "app", "cut"), 1);
+    assert_eq!(files.receiver.log().records[1]["truncated"], true);
+    assert!(files.receiver.log().records[0].get("truncated").is_none());
     assert!(
         files.agent.memory_peak_kib() < 48 * 1024,
         "{} KiB",
@@ -247,4 +249,177 @@ fn start_at_end_skips_what_was_there() {
     append(&files.path("new.log"), "came later\n");
     files.receiver.wait_for_message("came later");
     assert!(!files.receiver.log().messages().contains(&"was there"));
+}
+
+const TRACE: &str = "\
+2026-11-25 08:00:00 ERROR order failed
+java.lang.IllegalStateException: no stock
+\tat com.example.Shop.order(Shop.java:42)
+Caused by: java.io.IOException: broken pipe
+\t... 2 more";
+
+/// A restart in the middle of a record neither loses nor splits it.
+#[test]
+fn a_stack_trace_is_one_record_over_a_restart() {
+    let mut files =
+        Files::started("multiline = { start = '^\\d{4}-\\d\\d-\\d\\d ', timeout = \"10m\" }\n");
+    let (path, other) = (files.path("a.log"), files.path("b.log"));
+    append(&path, "2026-11-25 07:00:00 INFO begin\n");
+    let (begin, end) = TRACE.split_at(100);
+    for kill in [false, true] {
+        append(&path, begin);
+        append(
+            &other,
+            format!("2026-11-25 08:00:00 b {kill}\n2026-11-25 08:00:01 open\n"),
+        );
+        files
+            .receiver
+            .wait_for_message(&format!("2026-11-25 08:00:00 b {kill}"));
+        if kill {
+            files.agent.kill();
+        } else {
+            assert_eq!(files.agent.stop().code(), Some(0));
+        }
+        append(&path, format!("{end}\n2026-11-25 09:00:00 INFO next\n"));
+        files.agent.start();
+        files.receiver.wait("the whole record", |log| {
+            let traces = log
+                .messages_once()
+                .into_iter()
+                .filter(|text| *text == TRACE);
+            (traces.count() > usize::from(kill)).then_some(())
+        });
+    }
+    let log = files.receiver.log();
+    let of_a = |record: &&serde_json::Value| record["path"] == path.to_str().unwrap();
+    let records = log.once().into_iter().filter(of_a);
+    let records: Vec<&str> = records
+        .map(|record| record["message"].as_str().unwrap())
+        .collect();
+    let (begin, next) = (
+        "2026-11-25 07:00:00 INFO begin",
+        "2026-11-25 09:00:00 INFO next",
+    );
+    assert_eq!(records, [begin, TRACE, next, TRACE]);
+}
+
+const CRI: &str = "\
+2026-11-25T08:00:00.1Z stderr F Traceback (most recent call last):
+2026-11-25T08:00:00.2Z stdout F fine
+2026-11-25T08:00:00.3Z stderr P   File \"/app/main.py\", line 12,
+2026-11-25T08:00:00.4Z stderr F  in <module>
+not of this format
+";
+
+#[test]
+fn container_logs_are_unwrapped_and_joined() {
+    let files = Files::started("format = \"cri\"\nmultiline = { indentation = true }\n");
+    append(&files.path("a.log"), CRI);
+    files.receiver.wait_for_message("not of this format");
+    let log = files.receiver.log();
+    let shown: Vec<(&str, &str, &str)> = log
+        .records
+        .iter()
+        .map(|record| {
+            let of = |value: &'static str| record[value].as_str().unwrap_or_default();
+            let time = record["hydrant"]["time"].as_str().unwrap_or_default();
+            (of("message"), of("stream"), time)
+        })
+        .collect();
+    let trace = "Traceback (most recent call last):\n  File \"/app/main.py\", line 12, in <module>";
+    assert_eq!(
+        shown,
+        [
+            (trace, "stderr", "2026-11-25T08:00:00.100Z"),
+            ("fine", "stdout", "2026-11-25T08:00:00.200Z"),
+            ("not of this format", "", ""),
+        ]
+    );
+    assert!(log.records[2]["hydrant"]["decode_error"].is_string());
+    drop(log);
+    assert_eq!(files.agent.count("sources", "app", "decode_errors"), 1);
+}
+
+#[test]
+fn other_encodings_become_text() {
+    let files = Files::started("encoding = \"utf-16\"\n");
+    let text = "\u{feff}Gr\u{fc}\u{df}e \u{a0a}\r\nzwei\r\n";
+    let bytes: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    append(&files.path("a.log"), bytes);
+    let messages = files.receiver.wait_for_messages(2);
+    assert_eq!(messages, ["Gr\u{fc}\u{df}e \u{a0a}", "zwei"]);
+}
+
+/// As logrotate packs it, with a restart before that.
+#[test]
+fn logrotate_packs_what_was_read() {
+    let mut files = Files::new("");
+    let path = files.path("a.log");
+    let config = files.folder.join("logrotate.conf");
+    let state = files.folder.text("rotated");
+    let (wanted, source) = (path.to_str().unwrap(), files.folder.text("logs"));
+    files.agent.configure(
+        "16MiB",
+        &format!(
+            "[sources.app]\ntype = \"file\"\npoll_interval = \"1s\"\n\
+             paths = [\"{source}/*.log\", \"{source}/*.gz\"]\n{}",
+            files.receiver.destination("lake")
+        ),
+    );
+    write(
+        &config,
+        format!("\"{wanted}\" {{\n size 1\n rotate 9\n create\n compress\n}}\n"),
+    );
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions(files.folder.join("logs"), fs::Permissions::from_mode(0o755)).unwrap();
+    files.agent.start();
+    for round in 0..3 {
+        // Enough to be recognized by.
+        append_lines(&path, round * 100..round * 100 + 50);
+        files
+            .receiver
+            .wait_for_message(&format!("line {}", round * 100 + 49));
+        // The rest of the file is read from the packed one.
+        files.agent.stop();
+        append_lines(&path, round * 100 + 50..round * 100 + 100);
+        run("logrotate", &["-f", "-s", &state, config.to_str().unwrap()]);
+        files.agent.start();
+        files
+            .receiver
+            .wait_for_message(&format!("line {}", round * 100 + 99));
+    }
+    // A line behind all of them, and time enough for what would come twice.
+    append_lines(&path, 300..301);
+    files.receiver.wait_for_message("line 300");
+    never_within(Duration::from_secs(4), "lines come twice", || {
+        files.receiver.log().once().len() > 301
+    });
+    let log = files.receiver.log();
+    let mut messages = log.messages_once();
+    messages.sort_by_key(|line| line[5..].parse::<usize>().unwrap());
+    assert_eq!(messages, lines(0..301));
+}
+
+/// Descriptors for no more than a few of them.
+#[test]
+fn thousands_of_files_within_256_descriptors() {
+    const COUNT: usize = 5000;
+    let mut files = Files::new("");
+    for n in 0..COUNT {
+        append(&files.path(&format!("{n}.log")), format!("first {n}\n"));
+    }
+    let limited = ["prlimit", "--nofile=256", "setpriv", "--pdeathsig", "KILL"];
+    files.agent.launch_under(&limited);
+    files.receiver.wait_for_messages(COUNT);
+    for n in 0..COUNT {
+        append(&files.path(&format!("{n}.log")), format!("second {n}\n"));
+    }
+    files.receiver.wait_for_messages(2 * COUNT);
+    let log = files.receiver.log();
+    let mut messages = log.messages();
+    messages.sort_unstable();
+    messages.dedup();
+    assert_eq!((messages.len(), log.records.len()), (2 * COUNT, 2 * COUNT));
+    drop(log);
+    files.agent.check();
 }

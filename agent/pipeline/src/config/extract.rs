@@ -3,6 +3,7 @@
 //! `None` means that a key is missing which was reported already; what is here must agree with the
 //! table of keys, which a test holds for every key.
 
+mod file;
 mod listener;
 mod syslog;
 
@@ -15,10 +16,10 @@ use super::Parts;
 use super::model::{
     AgentConfig, BatchConfig, BufferConfig, Compression, Config, CredentialsConfig, DEFAULT_BUFFER,
     DeadLetterConfig, DestinationConfig, DestinationKind, DirectoryConfig, DrainConfig, DrainOrder,
-    EncryptionConfig, FileConfig, FirehoseConfig, Format, FrameCompression, HttpAuth, HttpConfig,
-    HttpMethod, KeySource, LogLevel, MqttConfig, MqttVersion, Packing, ParseFormat, Qos,
-    RedactWith, RetryConfig, ServerTlsConfig, SourceConfig, SourceKind, StartAt, TlsConfig,
-    TransformConfig, TransformKind, WhenFull,
+    EncryptionConfig, FirehoseConfig, Format, FrameCompression, HttpAuth, HttpConfig, HttpMethod,
+    KeySource, LogLevel, MqttConfig, MqttVersion, Packing, ParseFormat, Qos, RedactWith,
+    RetryConfig, ServerTlsConfig, SourceConfig, SourceKind, TlsConfig, TransformConfig,
+    TransformKind, WhenFull,
 };
 use super::settings::{Component, Settings, Value};
 
@@ -211,16 +212,7 @@ fn source(agent: &AgentConfig, name: &str, component: &Component) -> Option<Sour
     Some(match component.kind {
         "mqtt" => SourceKind::Mqtt(mqtt(agent, name, settings)?),
         "mqtt_listener" => SourceKind::MqttListener(listener::config(settings)?),
-        "file" => SourceKind::File(FileConfig {
-            paths: settings.texts("paths"),
-            start_at: match settings.text("start_at")? {
-                "beginning" => StartAt::Beginning,
-                "end" => StartAt::End,
-                _ => return None,
-            },
-            line_bytes_max: settings.size("line_bytes_max")?,
-            poll_interval: settings.duration("poll_interval")?,
-        }),
+        "file" => SourceKind::File(file::file(settings)?),
         "syslog" => SourceKind::Syslog(syslog::config(settings)?),
         _ => return None,
     })

@@ -236,12 +236,85 @@ pub enum Qos {
 pub struct FileConfig {
     /// Glob patterns, absolute.
     pub paths: Vec<String>,
+    /// What of it is left out: glob patterns, absolute or of names.
+    pub exclude: Vec<String>,
     /// Where a file that was there at the first start is begun.
     pub start_at: StartAt,
+    /// A file that was not written to for so long is not begun.
+    pub ignore_older: Option<Duration>,
+    /// How many files are open at once.
+    pub open_files_max: usize,
+    /// Whether the kernel is asked to tell of changes.
+    pub watch: Watching,
     /// A longer line is cut and counted.
     pub line_bytes_max: ByteSize,
     /// How often to look even if nothing was heard.
     pub poll_interval: Duration,
+    /// How its bytes are characters.
+    pub encoding: Encoding,
+    /// What is wrapped around the lines of programs.
+    pub format: LineFormat,
+    /// How lines are joined to records; `None` makes each line one.
+    pub multiline: Option<MultilineConfig>,
+}
+
+/// How changes of files are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watching {
+    /// The kernel tells, as far as it can, and a slow poll finds the rest.
+    Auto,
+    /// Only by looking.
+    Poll,
+}
+
+/// How the bytes of a file are characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// UTF-8, and whatever else is kept byte by byte.
+    Utf8,
+    /// UTF-16, the lower byte first.
+    Utf16Le,
+    /// UTF-16, the higher byte first.
+    Utf16Be,
+    /// UTF-16 in the order that the file's byte-order mark says.
+    Utf16,
+    /// ISO 8859-1.
+    Latin1,
+}
+
+/// What is wrapped around the lines of programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineFormat {
+    /// Nothing.
+    Plain,
+    /// `TIME STREAM P|F TEXT`, as Kubernetes has it.
+    Cri,
+    /// A JSON object, as Docker writes it.
+    DockerJson,
+}
+
+/// `[sources.NAME.multiline]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MultilineConfig {
+    /// Which lines belong together.
+    pub rule: MultilineRule,
+    /// A record whose file is silent for so long is complete.
+    pub timeout: Duration,
+    /// A longer record is ended and continued in another.
+    pub bytes_max: ByteSize,
+    /// A record of more lines is ended and continued in another.
+    pub lines_max: usize,
+}
+
+/// Which lines belong to the line before them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MultilineRule {
+    /// Those that do not match this expression.
+    Start(String),
+    /// Those that match this expression.
+    Continuation(String),
+    /// Those that begin with a space or a tab.
+    Indentation,
 }
 
 /// Where a file is begun that has no checkpoint.

@@ -22,6 +22,8 @@ use expression::Expression;
 use parse::Parse;
 use redact::Redact;
 
+pub(crate) use redact::compile_bytes_regex;
+
 /// A regular expression may not take more memory than this.
 const REGEX_BYTES_MAX: usize = 1 << 20;
 

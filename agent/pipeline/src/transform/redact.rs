@@ -198,7 +198,7 @@ fn shown(value: &Value) -> String {
 }
 
 /// Payloads are bytes; that the pattern is one for text keeps text text.
-fn compile_bytes_regex(pattern: &str) -> Result<Regex, String> {
+pub(crate) fn compile_bytes_regex(pattern: &str) -> Result<Regex, String> {
     compile_regex(pattern)?;
     regex::bytes::RegexBuilder::new(pattern)
         .size_limit(super::REGEX_BYTES_MAX)

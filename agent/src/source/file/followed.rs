@@ -1,18 +1,20 @@
 //! One file that is followed: its descriptor, its place, and handing its lines on.
 
-use std::fs::File;
+use std::ffi::OsStr;
+use std::fs;
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use pipeline::config::Encoding;
 use pipeline::record::Fields;
-use pipeline::tail::{
-    FINGERPRINT_BYTES, FileKey, Fingerprint, KEY_BYTES, Known, LineCursor, Piece, trim_line_end,
-};
+use pipeline::tail::{Charset, FileKey, Joiner, Known, LineCursor, RecordRules};
 use pipeline::time::Monotonic;
 
 use super::Out;
-use super::walk::id_of;
+use super::handed::{Handed, long_bytes_max};
+use super::input::{Filled, Input, read_full};
+use super::walk::{Entry, id_of, is_packed};
 
 /// One read.
 pub(super) const CHUNK_BYTES: usize = 64 * 1024;
@@ -30,9 +32,16 @@ pub(super) struct Followed {
     pub(super) path: Option<PathBuf>,
     /// What its records carry: the path under which it was found first.
     pub(super) fields: Fields,
-    pub(super) file: Option<File>,
+    pub(super) file: Option<Input>,
+    /// Whether its content is packed.
+    pub(super) is_packed: bool,
+    /// What it was when everything that is packed in it was read.
+    pub(super) unpacked: Option<Version>,
+    /// Why not everything could be unpacked.
+    pub(super) broken: Option<String>,
+    charset: Charset,
     /// Size and time of change when it was last seen.
-    pub(super) seen: Option<(u64, (i64, i64))>,
+    pub(super) seen: Option<Version>,
     /// Whether a pattern asks for it under its current name.
     pub(super) matched: bool,
     /// Whether it was renamed since its last line was handed on.
@@ -41,7 +50,25 @@ pub(super) struct Followed {
     pub(super) gone_since: Option<Monotonic>,
     /// When it was last found to have grown, or to have been renamed or removed.
     pub(super) grown_at: Monotonic,
+    /// How far it was looked at, unfinished lines included.
+    looked_to: u64,
+    /// Lines whose records are not complete.
+    pub(super) joiner: Joiner,
     pub(super) state: State,
+}
+
+/// Size and time of change.
+pub(super) type Version = (u64, (i64, i64));
+
+/// What reading takes.
+#[derive(Debug)]
+pub(super) struct Means<'a> {
+    /// How lines become records.
+    pub(super) rules: &'a RecordRules,
+    pub(super) encoding: Encoding,
+    /// Holds a chunk.
+    pub(super) buffer: &'a mut [u8],
+    pub(super) now: Monotonic,
 }
 
 /// Whether there is something to read.
@@ -66,6 +93,8 @@ pub(super) enum Turn {
     Changed,
     /// It cannot be read.
     Failed(io::Error),
+    /// Not everything could be unpacked.
+    Broken,
 }
 
 impl Followed {
@@ -77,12 +106,29 @@ impl Followed {
             path: None,
             fields: Fields::new(),
             file: None,
+            is_packed: false,
+            unpacked: None,
+            broken: None,
+            charset: Charset::default(),
             seen: None,
             matched: false,
             renamed: false,
             gone_since: None,
             grown_at: now,
+            looked_to: cursor.start(),
+            joiner: Joiner::default(),
             state: State::Idle,
+        }
+    }
+
+    /// Goes back to its beginning: the content is another.
+    pub(super) fn begin_anew(&mut self) {
+        self.cursor = LineCursor::default();
+        self.looked_to = 0;
+        self.unpacked = None;
+        self.broken = None;
+        if self.is_packed {
+            self.file = None;
         }
     }
 
@@ -95,10 +141,20 @@ impl Followed {
 
     /// What [`pipeline::tail::decide`] wants to know.
     pub(super) fn known(&self) -> Known {
+        let name = self.path.as_deref().and_then(Path::file_name);
         Known {
             key: self.key,
             offset: self.cursor.start(),
+            name: name.map_or_else(Vec::new, |name: &OsStr| name.as_bytes().to_vec()),
+            packed: self.is_packed,
         }
+    }
+
+    /// Where the first line begins that is in no record that was handed on.
+    pub(super) fn checkpoint(&self) -> u64 {
+        self.joiner
+            .checkpoint()
+            .unwrap_or_else(|| self.cursor.start())
     }
 
     /// Names the file in its records, once.
@@ -109,7 +165,17 @@ impl Followed {
         }
         if self.path.as_deref() != Some(path) {
             self.renamed |= self.path.is_some();
+            self.is_packed = is_packed(path);
             self.path = Some(path.to_owned());
+        }
+    }
+
+    /// Whether there is something in the file, as it is seen, that was not read.
+    pub(super) fn has_more(&self, entry: &Entry) -> bool {
+        if self.is_packed {
+            self.unpacked != Some(entry.version())
+        } else {
+            entry.size > self.cursor.start()
         }
     }
 
@@ -134,23 +200,21 @@ impl Followed {
     pub(super) fn open(&mut self) -> io::Result<bool> {
         if self.file.is_none() {
             let path = self.path.as_deref().ok_or(io::ErrorKind::NotFound)?;
-            let file = open(path)?;
-            if id_of(&file.metadata()?) != self.key.id {
+            let (file, metadata) = Input::open(path, self.is_packed)?;
+            if id_of(&metadata) != self.key.id {
                 return Ok(false);
             }
+            // What was read of an unfinished line is read again.
+            self.cursor = LineCursor::new(self.cursor.start());
+            self.state = State::Due;
             self.file = Some(file);
         }
         Ok(true)
     }
 
     /// Reads one chunk and hands its lines on.
-    pub(super) fn read(
-        &mut self,
-        buffer: &mut [u8],
-        line_bytes_max: usize,
-        out: &mut dyn FnMut(Out<'_>),
-    ) -> Turn {
-        match self.try_read(buffer, line_bytes_max, out) {
+    pub(super) fn read(&mut self, means: &mut Means<'_>, out: &mut dyn FnMut(Out<'_>)) -> Turn {
+        match self.try_read(means, out) {
             Ok(turn) => turn,
             Err(error) => Turn::Failed(error),
         }
@@ -158,220 +222,225 @@ impl Followed {
 
     fn try_read(
         &mut self,
-        buffer: &mut [u8],
-        line_bytes_max: usize,
+        means: &mut Means<'_>,
         out: &mut dyn FnMut(Out<'_>),
     ) -> io::Result<Turn> {
         if !self.open()? {
             return Ok(Turn::Changed);
         }
-        let Some(file) = &self.file else {
+        let Some(mut file) = self.file.take() else {
             return Ok(Turn::End);
         };
+        let turn = self.read_chunk(&mut file, means, out);
+        self.file = Some(file);
+        turn
+    }
+
+    fn read_chunk(
+        &mut self,
+        file: &mut Input,
+        means: &mut Means<'_>,
+        out: &mut dyn FnMut(Out<'_>),
+    ) -> io::Result<Turn> {
         if self.state != State::Reading {
-            let size = file.metadata()?.len();
-            if size < self.cursor.start() || !self.key.fingerprint.matches(&head_of(file)?) {
+            if !self.is_same(file)? {
                 return Ok(Turn::Changed);
             }
+            self.charset = Charset::of(means.encoding, &file.head()?);
             self.state = State::Reading;
         }
-        let len = read_full(file, buffer, self.cursor.read_from())?;
-        let chunk = buffer.get(..len).unwrap_or_default();
-        let full = len == buffer.len();
-        let mut handed = Handed {
-            encoded: self.key.encode(),
-            key: &mut self.key,
-            fields: &self.fields,
-            file,
-            line_bytes_max,
-            out,
-        };
+        let from = self.cursor.read_from();
+        let long = long_bytes_max(means.rules, self.charset);
+        let Filled { len, more } = file.fill(means.buffer, from, self.cursor.start(), long)?;
+        let chunk = means.buffer.get(..len).unwrap_or_default();
+        let full = len == means.buffer.len();
+        self.looked_to = from.saturating_add(wide(len));
+        let charset = self.charset;
+        let mut cursor = self.cursor;
         let mut count = 0;
         let mut failed = None;
-        for piece in self.cursor.handle_chunk(chunk, full).take(LINES_PER_TURN) {
+        let mut handed = self.handed(file, means.rules, means.now, out);
+        let lines = cursor.handle_chunk(charset, chunk, full);
+        for piece in lines.take(LINES_PER_TURN) {
             if let Err(error) = handed.hand_on(&piece) {
                 failed = Some((piece.start(), error));
                 break;
             }
             count += 1;
         }
+        self.cursor = cursor;
         if let Some((start, error)) = failed {
             // Only a line outside the chunk can fail: the file was emptied meanwhile.
             self.cursor = LineCursor::new(start);
             return Err(error);
         }
-        let more = full || count == LINES_PER_TURN;
-        Ok(if more { Turn::More } else { Turn::End })
+        if more || count == LINES_PER_TURN {
+            return Ok(Turn::More);
+        }
+        if self.is_packed {
+            return self.finish_packed(file, means, out);
+        }
+        Ok(Turn::End)
+    }
+
+    /// Everything was unpacked: the last line may have no end.
+    fn finish_packed(
+        &mut self,
+        file: &Input,
+        means: &Means<'_>,
+        out: &mut dyn FnMut(Out<'_>),
+    ) -> io::Result<Turn> {
+        let mut cursor = self.cursor;
+        if let Some(piece) = cursor.handle_end(self.looked_to) {
+            let mut handed = self.handed(file, means.rules, means.now, out);
+            handed.hand_on(&piece)?;
+        }
+        self.cursor = cursor;
+        self.end_records(out);
+        self.unpacked = self.seen;
+        let name = self.path.as_deref().unwrap_or(Path::new("")).display();
+        self.broken = file.broken().map(|error| format!("{name}: {error}"));
+        Ok(if self.broken.is_some() {
+            Turn::Broken
+        } else {
+            Turn::End
+        })
+    }
+
+    /// Whether an open file is still what was read so far.
+    fn is_same(&self, file: &Input) -> io::Result<bool> {
+        let is_shorter = !self.is_packed && file.file().metadata()?.len() < self.cursor.start();
+        Ok(!is_shorter && self.key.fingerprint.matches(&file.head()?))
+    }
+
+    fn handed<'a>(
+        &'a mut self,
+        input: &'a Input,
+        rules: &'a RecordRules,
+        now: Monotonic,
+        out: &'a mut dyn FnMut(Out<'_>),
+    ) -> Handed<'a> {
+        Handed {
+            encoded: self.key.encode(),
+            key: &mut self.key,
+            fields: &self.fields,
+            joiner: &mut self.joiner,
+            charset: self.charset,
+            rules,
+            now,
+            input,
+            out,
+        }
     }
 
     /// Hands on the unfinished line of a file that nobody writes to any more, unless it has grown
     /// after all.
     pub(super) fn finish(
         &mut self,
-        buffer: &mut [u8],
-        line_bytes_max: usize,
+        means: &mut Means<'_>,
         out: &mut dyn FnMut(Out<'_>),
     ) -> io::Result<Turn> {
-        let Some(file) = &self.file else {
+        let Some(file) = self.file.take().filter(|_| !self.is_packed) else {
             return Ok(Turn::End);
         };
-        let size = file.metadata()?.len();
-        if size < self.cursor.start() || !self.key.fingerprint.matches(&head_of(file)?) {
+        let turn = self.finish_plain(&file, means, out);
+        self.file = Some(file);
+        turn
+    }
+
+    fn finish_plain(
+        &mut self,
+        file: &Input,
+        means: &mut Means<'_>,
+        out: &mut dyn FnMut(Out<'_>),
+    ) -> io::Result<Turn> {
+        if !self.is_same(file)? {
             return Ok(Turn::Changed);
         }
-        let len = read_full(file, buffer, self.cursor.read_from())?;
-        let rest = buffer.get(..len).unwrap_or_default();
-        if len == buffer.len() || memchr::memchr(b'\n', rest).is_some() {
+        let from = self.cursor.read_from();
+        let len = read_full(file.file(), means.buffer, from)?;
+        let rest = means.buffer.get(..len).unwrap_or_default();
+        let is_full = len == means.buffer.len();
+        if is_full || self.charset.find_newline(rest, from).is_some() {
             return Ok(Turn::More);
         }
-        let len = u64::try_from(len).unwrap_or(u64::MAX);
         let mut cursor = self.cursor;
-        if let Some(piece) = cursor.handle_end(cursor.read_from().saturating_add(len)) {
-            let mut handed = Handed {
-                encoded: self.key.encode(),
-                key: &mut self.key,
-                fields: &self.fields,
-                file,
-                line_bytes_max,
-                out,
-            };
+        if let Some(piece) = cursor.handle_end(from.saturating_add(wide(len))) {
+            let mut handed = self.handed(file, means.rules, means.now, out);
             handed.hand_on(&piece)?;
         }
         self.cursor = cursor;
+        self.end_records(out);
         Ok(Turn::End)
+    }
+
+    /// Hands on what waits for lines that will not come.
+    pub(super) fn end_records(&mut self, out: &mut dyn FnMut(Out<'_>)) {
+        self.joiner.handle_end();
+        self.hand_on_records(out);
+    }
+
+    /// Hands on what has waited for more lines for long enough. True when there are more after
+    /// all, to be read first.
+    pub(super) fn handle_timeout(&mut self, now: Monotonic, out: &mut dyn FnMut(Out<'_>)) -> bool {
+        let is_due = self.joiner.poll_timeout().is_some_and(|at| now >= at);
+        if !is_due || self.state != State::Idle {
+            return false;
+        }
+        if self.has_grown() {
+            return true;
+        }
+        self.joiner.handle_timeout(now);
+        self.hand_on_records(out);
+        false
+    }
+
+    /// Whether there is more in the file than was looked at.
+    fn has_grown(&self) -> bool {
+        let metadata = match (&self.file, &self.path) {
+            (Some(file), _) => file.file().metadata(),
+            (None, Some(path)) => fs::metadata(path),
+            (None, None) => return false,
+        };
+        metadata.is_ok_and(|metadata| {
+            id_of(&metadata) == self.key.id && metadata.len() > self.looked_to
+        })
+    }
+
+    fn hand_on_records(&mut self, out: &mut dyn FnMut(Out<'_>)) {
+        while let Some(record) = self.joiner.poll_record() {
+            let fields = &self.fields;
+            out(Out::Record { fields, record });
+            out(Out::Checkpoint(&self.key.encode(), self.checkpoint()));
+        }
     }
 
     /// Is known by `key` from here on, also to the ring: even a file of which nothing was read may
     /// be renamed out of sight before the next start.
     pub(super) fn move_key(&mut self, key: FileKey, out: &mut dyn FnMut(Out<'_>)) {
         let old = std::mem::replace(&mut self.key, key);
-        out(Out::Checkpoint(&key.encode(), self.cursor.start()));
+        out(Out::Checkpoint(&key.encode(), self.checkpoint()));
         if old != key {
             out(Out::Forget(&old.encode()));
         }
     }
 }
 
-/// What is needed to hand a line on while the cursor is in use.
-struct Handed<'a> {
-    key: &'a mut FileKey,
-    /// The key as the ring knows it.
-    encoded: [u8; KEY_BYTES],
-    fields: &'a Fields,
-    file: &'a File,
-    line_bytes_max: usize,
-    out: &'a mut dyn FnMut(Out<'_>),
-}
-
-impl Handed<'_> {
-    fn hand_on(&mut self, piece: &Piece<'_>) -> io::Result<()> {
-        let mut fingerprint = self.key.fingerprint;
-        match *piece {
-            Piece::Line { bytes, end } => {
-                let line = trim_line_end(bytes);
-                self.line(line.get(..self.line_bytes_max), line);
-                if !fingerprint.is_full() {
-                    let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-                    let newline = end.saturating_sub(1);
-                    fingerprint.extend(newline.saturating_sub(len), bytes);
-                    fingerprint.extend(newline, b"\n");
-                }
-            }
-            Piece::Long { start, len, end } => {
-                let max = self.line_bytes_max;
-                let len = usize::try_from(len).unwrap_or(usize::MAX);
-                // One more, so that a carriage return at the limit is not taken for the line's.
-                let mut line = vec![0; len.min(max.saturating_add(1))];
-                self.file.read_exact_at(&mut line, start)?;
-                let trimmed = if len <= line.len() {
-                    trim_line_end(&line)
-                } else {
-                    &line
-                };
-                self.line(trimmed.get(..max), trimmed);
-                if !fingerprint.is_full() {
-                    let mut head = head_of(self.file)?;
-                    head.truncate(usize::try_from(end).unwrap_or(usize::MAX));
-                    fingerprint = Fingerprint::of(&head);
-                }
-            }
-        }
-        self.checkpoint(fingerprint, piece.end());
-        Ok(())
-    }
-
-    /// `cut` is the allowed part of a line that is longer.
-    fn line(&mut self, cut: Option<&[u8]>, line: &[u8]) {
-        let kept = cut.unwrap_or(line);
-        if kept.len() < line.len() {
-            (self.out)(Out::Cut);
-        }
-        (self.out)(Out::Line {
-            fields: self.fields,
-            bytes: kept,
-        });
-    }
-
-    fn checkpoint(&mut self, fingerprint: Fingerprint, offset: u64) {
-        if fingerprint == self.key.fingerprint {
-            (self.out)(Out::Checkpoint(&self.encoded, offset));
-            return;
-        }
-        self.key.fingerprint = fingerprint;
-        let old = std::mem::replace(&mut self.encoded, self.key.encode());
-        // The new one first: between the two the ring has both, and the longer one counts.
-        (self.out)(Out::Checkpoint(&self.encoded, offset));
-        (self.out)(Out::Forget(&old));
-    }
-}
-
-/// Opens for reading and does not wait for a writer, should it have become a FIFO.
-pub(super) fn open(path: &Path) -> io::Result<File> {
-    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
-    File::options()
-        .read(true)
-        .custom_flags(i32::try_from(flags.bits()).unwrap_or(0))
-        .open(path)
-}
-
-/// The first bytes of a file, as many as a fingerprint covers.
-pub(super) fn head_of(file: &File) -> io::Result<Vec<u8>> {
-    let mut head = vec![0; FINGERPRINT_BYTES];
-    let len = read_full(file, &mut head, 0)?;
-    head.truncate(len);
-    Ok(head)
-}
-
 /// Where the last line of a file begins, for a start at its end.
-pub(super) fn last_line_start(file: &File, size: u64) -> io::Result<u64> {
-    let reach = u64::try_from(CHUNK_BYTES).unwrap_or(u64::MAX);
+pub(super) fn last_line_start(input: &Input, charset: Charset, size: u64) -> io::Result<u64> {
+    let reach = wide(CHUNK_BYTES);
     let from = size.saturating_sub(reach);
     let mut end = vec![0; usize::try_from(size - from).unwrap_or(CHUNK_BYTES)];
-    let len = read_full(file, &mut end, from)?;
-    let newline = memchr::memrchr(b'\n', end.get(..len).unwrap_or_default());
-    Ok(
-        match newline.and_then(|newline| u64::try_from(newline).ok()) {
-            Some(newline) => from + newline + 1,
-            None if from == 0 => 0,
-            // An unfinished line longer than the reach: its rest will do.
-            None => size,
-        },
-    )
+    let len = read_full(input.file(), &mut end, from)?;
+    let end = end.get(..len).unwrap_or_default();
+    Ok(match charset.last_line_start(end, from) {
+        Some(start) => from + wide(start),
+        None if from == 0 => 0,
+        // An unfinished line longer than the reach: its rest will do.
+        None => size - wide(charset.newline().len() - 1) * (size % 2),
+    })
 }
 
-/// Reads until the buffer is full or the file ends.
-fn read_full(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    let mut done = 0;
-    loop {
-        let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) else {
-            return Ok(done);
-        };
-        let at = offset.saturating_add(u64::try_from(done).unwrap_or(u64::MAX));
-        match file.read_at(rest, at) {
-            Ok(0) => return Ok(done),
-            Ok(len) => done += len,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
+fn wide(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
 }

@@ -7,6 +7,8 @@
 
 mod followed;
 mod follower;
+mod handed;
+mod input;
 mod walk;
 mod watch;
 
@@ -15,9 +17,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use pipeline::config::FileConfig;
-use pipeline::record::Fields;
+use pipeline::record::{Fields, Record, Value};
+use pipeline::tail::Joined;
+use pipeline::time::WallClock;
 
 use crate::intake::{Intake, IntakeBatch, Shutdown};
+use crate::telemetry::SourceCount;
 use followed::CHUNK_BYTES;
 use follower::Follower;
 use watch::Watch;
@@ -37,16 +42,22 @@ const GATHER: Duration = Duration::from_millis(20);
 const STOP_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// What comes out of files, in the order in which it belongs into the ring.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum Out<'a> {
-    /// A line.
+    /// A line that is a record as it is.
     Line {
         /// Of which file.
         fields: &'a Fields,
         bytes: &'a [u8],
     },
-    /// The next line is cut.
-    Cut,
+    /// Any other record.
+    Record {
+        /// Of which file.
+        fields: &'a Fields,
+        record: Joined,
+    },
+    /// A packed file cannot be unpacked any further.
+    Broken,
     /// So far this file was read.
     Checkpoint(&'a [u8], u64),
     /// This checkpoint is needed no more.
@@ -57,7 +68,7 @@ enum Out<'a> {
 pub(crate) async fn run(config: FileConfig, intake: Intake, mut shutdown: Shutdown) {
     let now = intake.clock().monotonic();
     let mut follower = Follower::new(&config, &intake.checkpoints(), now);
-    let mut watch = Watch::new();
+    let mut watch = Watch::new(config.watch);
     let mut told = BTreeMap::new();
     while !*shutdown.borrow() {
         let Some((back, batch, more)) = work(follower, intake.clone()).await else {
@@ -88,11 +99,13 @@ async fn work(mut follower: Follower, intake: Intake) -> Option<(Follower, Intak
     batch.reserve(BATCH_ROOM);
     let filled = tokio::task::spawn_blocking(move || {
         let at = intake.clock().wall();
+        follower.set_wall(at);
         let mut more = true;
         while more && batch.len_bytes() < BATCH_BYTES {
             more = follower.work(intake.clock().monotonic(), &mut |out| match out {
                 Out::Line { fields, bytes } => batch.push_line(at, fields, bytes),
-                Out::Cut => batch.count_cut(),
+                Out::Broken => intake.counters().add(SourceCount::Refused, 1),
+                Out::Record { fields, record } => push(&mut batch, at, fields, record),
                 Out::Checkpoint(key, offset) => batch.set_checkpoint(key, offset),
                 Out::Forget(key) => batch.forget_checkpoint(key),
             });
@@ -100,6 +113,33 @@ async fn work(mut follower: Follower, intake: Intake) -> Option<(Follower, Intak
         (follower, batch, more)
     });
     filled.await.ok()
+}
+
+/// Adds a record with what its lines say of it.
+fn push(batch: &mut IntakeBatch, at: WallClock, fields: &Fields, joined: Joined) {
+    let mut record = Record::new(at, joined.payload);
+    record.fields = fields.clone();
+    record.time = joined.time;
+    if let Some(stream) = joined.stream {
+        record.fields.insert("stream", stream.name());
+    }
+    if joined.continued {
+        record.fields.insert("continued", Value::Bool(true));
+    }
+    if joined.truncated {
+        record.fields.insert("truncated", Value::Bool(true));
+        batch.count_cut();
+    }
+    if let Some(attrs) = joined.attrs {
+        let attrs = attrs.into_iter().map(|(name, text)| (name, text.into()));
+        record
+            .fields
+            .insert("attrs", Value::Map(Fields::from_pairs(attrs.collect())));
+    }
+    if let Some(reason) = joined.decode_error {
+        record.mark(reason);
+    }
+    batch.push(record, None);
 }
 
 /// Waits until something was heard or is due.

@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 use globset::{GlobBuilder, GlobMatcher};
 use pipeline::tail::{FileId, originals};
 
+use super::followed::Version;
+
 /// How deep `**` goes.
 const DEPTH_MAX: usize = 32;
 
@@ -94,6 +96,55 @@ impl Part {
     }
 }
 
+/// What is left out of what patterns ask for.
+#[derive(Debug)]
+pub(super) struct Exclude {
+    glob: GlobMatcher,
+    /// Whether it is for names, in whatever folder.
+    is_name: bool,
+}
+
+impl Exclude {
+    /// Reads a pattern for absolute paths or, without a `/`, for names.
+    pub(super) fn new(text: &str) -> Result<Self, String> {
+        let is_name = !text.contains('/');
+        if !is_name && !text.starts_with('/') {
+            return Err(format!("\"{text}\" does not begin with /"));
+        }
+        let glob = GlobBuilder::new(text)
+            .literal_separator(true)
+            .backslash_escape(true)
+            .build();
+        glob.map(|glob| Self {
+            glob: glob.compile_matcher(),
+            is_name,
+        })
+        .map_err(|error| format!("\"{text}\" is not a pattern: {error}"))
+    }
+
+    fn matches(&self, path: &Path) -> bool {
+        if self.is_name {
+            path.file_name()
+                .is_some_and(|name| self.glob.is_match(Path::new(name)))
+        } else {
+            self.glob.is_match(path)
+        }
+    }
+}
+
+/// Which files are followed.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    pub(super) patterns: Vec<Pattern>,
+    pub(super) excludes: Vec<Exclude>,
+}
+
+impl Wanted {
+    fn excludes(&self, path: &Path) -> bool {
+        self.excludes.iter().any(|exclude| exclude.matches(path))
+    }
+}
+
 /// A regular file that matches, or may have matched under another name.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -115,6 +166,17 @@ impl Entry {
             matched,
         }
     }
+
+    /// What changes when somebody writes to it.
+    pub(super) const fn version(&self) -> Version {
+        (self.size, self.modified)
+    }
+}
+
+/// Whether a file of this name is packed by gzip.
+pub(super) fn is_packed(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("gz"))
 }
 
 /// Which file this is.
@@ -136,11 +198,14 @@ pub(super) struct Walk {
     pub(super) problems: BTreeMap<PathBuf, String>,
     /// Something could not be read: a file that is missing here may still be there.
     pub(super) incomplete: bool,
+    /// Where links to files lead, by folder.
+    targets: BTreeMap<PathBuf, BTreeSet<OsString>>,
 }
 
 /// Looks. `is_known` says of an inode number that its file may have been read before.
-pub(super) fn walk(patterns: &[Pattern], is_known: impl Fn(u64) -> bool) -> Walk {
+pub(super) fn walk(wanted: &Wanted, is_known: impl Fn(u64) -> bool) -> Walk {
     let mut walk = Walk::default();
+    let patterns = &wanted.patterns;
     let mut lists: BTreeMap<PathBuf, Vec<(&Pattern, &Part)>> = BTreeMap::new();
     for pattern in patterns {
         let mut folders = Vec::new();
@@ -152,9 +217,10 @@ pub(super) fn walk(patterns: &[Pattern], is_known: impl Fn(u64) -> bool) -> Walk
         }
     }
     let mut matched = BTreeSet::new();
-    for (folder, wanted) in lists {
-        walk.list(&folder, &wanted, &is_known, &mut matched);
+    for (folder, parts) in lists {
+        walk.list(&folder, &parts, wanted, &is_known, &mut matched);
     }
+    walk.look_behind_links(&is_known);
     for pattern in patterns
         .iter()
         .filter(|pattern| !matched.contains(&pattern.text))
@@ -201,7 +267,8 @@ impl Walk {
     fn list<'a>(
         &mut self,
         folder: &Path,
-        wanted: &[(&'a Pattern, &Part)],
+        parts: &[(&'a Pattern, &Part)],
+        wanted: &Wanted,
         is_known: &impl Fn(u64) -> bool,
         matched: &mut BTreeSet<&'a String>,
     ) {
@@ -209,20 +276,53 @@ impl Walk {
             let name = entry.file_name();
             let mut is_wanted = false;
             let mut by_name = false;
-            for (pattern, part) in wanted.iter().filter(|(_, part)| part.matches(&name)) {
+            for (pattern, part) in parts.iter().filter(|(_, part)| part.matches(&name)) {
                 matched.insert(&pattern.text);
                 is_wanted = true;
                 by_name |= matches!(part, Part::Name(_));
             }
+            is_wanted = is_wanted && !wanted.excludes(&entry.path());
             let may_be_rotated = || {
                 is_known(entry.ino())
                     || originals(name.as_bytes()).any(|original| {
                         let original = OsStr::from_bytes(&original);
-                        wanted.iter().any(|(_, part)| part.matches(original))
+                        parts.iter().any(|(_, part)| part.matches(original))
                     })
             };
+            if is_wanted && entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
+                self.follow_link(&entry.path());
+            }
             if is_wanted || may_be_rotated() {
                 self.add(entry.path(), is_wanted, by_name);
+            }
+        }
+    }
+
+    /// Remembers where a link leads.
+    fn follow_link(&mut self, link: &Path) {
+        let Ok(target) = fs::canonicalize(link) else {
+            return;
+        };
+        if let (Some(folder), Some(name)) = (target.parent(), target.file_name()) {
+            let names = self.targets.entry(folder.to_owned()).or_default();
+            names.insert(name.to_owned());
+        }
+    }
+
+    /// What a link led to may be renamed, and nothing in the folder of the link says so.
+    fn look_behind_links(&mut self, is_known: &impl Fn(u64) -> bool) {
+        for (folder, names) in std::mem::take(&mut self.targets) {
+            let inodes: BTreeSet<u64> = self.entries.iter().map(|seen| seen.id.inode).collect();
+            for entry in self.read(&folder) {
+                let name = entry.file_name();
+                let was_target = || {
+                    originals(name.as_bytes())
+                        .any(|original| names.contains(OsStr::from_bytes(&original)))
+                };
+                let is_new = !inodes.contains(&entry.ino()) && !names.contains(&name);
+                if is_new && (is_known(entry.ino()) || was_target()) {
+                    self.add(entry.path(), false, false);
+                }
             }
         }
     }
@@ -231,8 +331,12 @@ impl Walk {
         let metadata = match fs::metadata(&path) {
             Ok(metadata) => metadata,
             Err(error) => {
-                // Vanished since the folder was read, or a link to nowhere.
-                if is_wanted && error.kind() != io::ErrorKind::NotFound {
+                // Vanished since the folder was read, or a link to nowhere or in a circle.
+                let is_circle =
+                    error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
+                if is_wanted && is_circle {
+                    self.problem(&path, "a link that leads in a circle");
+                } else if is_wanted && error.kind() != io::ErrorKind::NotFound {
                     self.incomplete = true;
                     self.problem(&path, &error.to_string());
                 }

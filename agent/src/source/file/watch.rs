@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
+use pipeline::config::Watching;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -33,7 +34,15 @@ pub(super) struct Heard {
 
 impl Watch {
     /// Without inotify there is only the poll interval.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(watching: Watching) -> Self {
+        if watching == Watching::Poll {
+            return Self {
+                inotify: None,
+                folders: HashMap::new(),
+                paths: HashMap::new(),
+                told: true,
+            };
+        }
         #[expect(
             deprecated,
             reason = "its successor is unsafe; an Inotify keeps its descriptor for life"

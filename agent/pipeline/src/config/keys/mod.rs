@@ -6,6 +6,7 @@
 
 mod agent;
 mod destination;
+mod file;
 mod source;
 mod transform;
 

@@ -2,8 +2,7 @@
 
 use super::super::model::DEFAULT_BUFFER;
 use super::{
-    DAY, Default, Family, HOUR, KIB, Key, Kind, MIB, Range, SECOND, Section, TextRule, UrlRule,
-    range,
+    DAY, Default, Family, KIB, Key, Kind, MIB, Range, SECOND, Section, TextRule, UrlRule, range,
 };
 
 /// `[sources.NAME]`.
@@ -14,7 +13,7 @@ pub(in super::super) static SOURCES: Family = Family {
     types: &[
         ("mqtt", &MQTT),
         ("mqtt_listener", &MQTT_LISTENER),
-        ("file", &FILE),
+        ("file", &super::file::FILE),
         ("syslog", &SYSLOG),
     ],
 };
@@ -196,40 +195,6 @@ static SERVER_TLS: Section = Section {
     ]],
 };
 
-static FILE: Section = Section {
-    doc: "Follows files and survives their rotation. \
-          It goes on where it stopped, also after a power cut.",
-    groups: &[
-        &[
-            Key {
-                name: "paths",
-                kind: Kind::List(&Kind::Text(TextRule::Glob)),
-                default: Default::Required,
-                doc: "Absolute paths; `*`, `?`, `[...]`, `{a,b}` and `**` are wildcards.",
-            },
-            Key {
-                name: "start_at",
-                kind: Kind::Words(&["beginning", "end"]),
-                default: Default::Text("beginning"),
-                doc: "Where a file is begun that was there at the very first start.",
-            },
-            Key {
-                name: "line_bytes_max",
-                kind: Kind::Size(range(64, MIB)),
-                default: Default::Text("256KiB"),
-                doc: "A longer line is cut and counted.",
-            },
-            Key {
-                name: "poll_interval",
-                kind: Kind::Duration(range(100, HOUR)),
-                default: Default::Text("5s"),
-                doc: "How often to look even if the kernel told nothing.",
-            },
-        ],
-        COMMON,
-    ],
-};
-
 static SYSLOG: Section = Section {
     doc: "Listens for syslog, RFC 3164 and RFC 5424, told apart message by message.",
     groups: &[
@@ -346,7 +311,7 @@ const TOPIC_TEMPLATE: Key = Key {
           of several the first that fits counts.",
 };
 
-static COMMON: &[Key] = &[
+pub(super) static COMMON: &[Key] = &[
     Key {
         name: "transforms",
         kind: Kind::List(&Kind::Text(TextRule::Any)),

@@ -1,5 +1,7 @@
 //! Rules of sources.
 
+mod file;
+
 use std::collections::BTreeMap;
 
 use crate::decode::mqtt::{TopicTemplate, filters_overlap, share_group};
@@ -37,6 +39,9 @@ pub(super) fn check(parts: &Parts, problems: &mut Problems) {
             needs(limit, "per", "messages", problems);
             needs(limit, "burst", "messages", problems);
         }
+    }
+    for (_, settings) in of_kind(&parts.sources, "file") {
+        file::check(settings, problems);
     }
     for (_, settings) in of_kind(&parts.sources, "mqtt_listener") {
         listener(settings, problems);

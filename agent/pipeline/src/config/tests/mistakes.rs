@@ -435,3 +435,23 @@ fn one_mistake_each_in_transforms() {
         "7 transforms.t.fields.a: NaN is not a number that JSON can say",
     );
 }
+
+#[test]
+fn one_mistake_each_in_joined_lines() {
+    let source = "[sources.x]\ntype = \"file\"\npaths = [\"/x\"]\n";
+    let check_one = |text: &str, expected: &str| check_one(&[source, text].concat(), expected);
+    check_one(
+        "multiline = { timeout = \"2s\" }\n",
+        "4 sources.x.multiline: does not say which lines belong together; \
+         write start = '^...', continuation = '^...' or indentation = true",
+    );
+    check_one(
+        "multiline = { start = '^A', indentation = true }\n",
+        "4 sources.x.multiline.indentation: cannot be used together with start; \
+         leave one of them out",
+    );
+    check_one(
+        "multiline = { continuation = '(' }\n",
+        "4 sources.x.multiline.continuation: the regular expression is not valid: unclosed group",
+    );
+}

@@ -3,22 +3,33 @@
 //! A renamed file keeps its inode and is simply the same file under another name. A file emptied
 //! in place keeps its inode and loses its content; if a copy of the content turned up beside it
 //! (logrotate's `copytruncate`), the copy is continued where the original was left, so that
-//! neither the lines between the last read and the copy are lost nor all others doubled.
+//! neither the lines between the last read and the copy are lost nor all others doubled. A packed
+//! file is looked at by its content: what was read before it was packed is not read again.
+
+mod packed;
 
 use std::collections::{HashMap, HashSet};
 
 use super::fingerprint::{FileId, FileKey, Fingerprint};
 
 /// A file that was read before, by this process or an earlier one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
     /// What it is recognized by.
     pub key: FileKey,
     /// Where its next line begins.
     pub offset: u64,
+    /// The name that it was seen under last, without folders; empty when it was not seen yet.
+    pub name: Vec<u8>,
+    /// Whether it is packed: key and place are those of what is in it.
+    pub packed: bool,
 }
 
 /// A file that is there.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and all combinations occur"
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     /// Which file.
@@ -34,6 +45,15 @@ pub struct Seen {
     pub changed: bool,
     /// Whether it has not grown for so long that nobody is still copying into it.
     pub at_rest: bool,
+    /// Whether it is packed: its size says nothing of what is in it.
+    pub packed: bool,
+}
+
+impl Seen {
+    /// Whether so much may have been read of it.
+    const fn has(&self, offset: u64) -> bool {
+        self.packed || self.size >= offset
+    }
 }
 
 /// What a seen file is; the number is a position in the list of known files.
@@ -43,7 +63,7 @@ pub enum Found {
     Same(usize),
     /// A known file with a new content, to be read from its beginning.
     Replaced(usize),
-    /// The content of a replaced file, to be continued here.
+    /// The content of a known file, to be continued here.
     Copied(usize),
     /// A known file with new numbers: a reboot or a restore gives them.
     Moved(usize),
@@ -92,6 +112,7 @@ pub fn decide(
         }));
     }
     let mut orphans = Orphans::new(first, known, &ids);
+    let mut originals_of = packed::Originals::new(known, seen, &found);
     let mut taken = HashSet::new();
     seen.iter()
         .zip(found)
@@ -99,6 +120,10 @@ pub fn decide(
         .map(|(n, (file, found))| {
             found.unwrap_or_else(|| {
                 let mut head = Head::new(|| head(n));
+                if file.packed {
+                    let moved = orphans.find(known, file, &mut head).map(Found::Moved);
+                    return moved.unwrap_or_else(|| originals_of.find(file, &mut head));
+                }
                 copied(known, &names, &mut taken, file, &mut head)
                     .or_else(|| orphans.find(known, file, &mut head).map(Found::Moved))
                     .unwrap_or(if file.matched {
@@ -142,7 +167,7 @@ impl<F: FnOnce() -> Option<Vec<u8>>> Head<F> {
 
 fn is_continued(old: &Known, file: &Seen, head: impl FnOnce() -> Option<Vec<u8>>) -> bool {
     // What cannot be read now is not known to be another file.
-    file.size >= old.offset && head().is_none_or(|head| old.key.fingerprint.matches(&head))
+    file.has(old.offset) && head().is_none_or(|head| old.key.fingerprint.matches(&head))
 }
 
 /// Whether an unknown file is the copy of a replaced one, or may become one.
@@ -162,7 +187,7 @@ fn copied<F: FnOnce() -> Option<Vec<u8>>>(
             let fingerprint = old.key.fingerprint;
             match fate {
                 Fate::Replaced => {
-                    let is_copy = file.size >= old.offset
+                    let is_copy = file.has(old.offset)
                         && !taken.contains(k)
                         && head.get().is_some_and(|head| fingerprint.matches(head));
                     if is_copy {
@@ -242,7 +267,11 @@ impl Orphans {
         if !file.matched || self.by_inode.is_empty() {
             return None;
         }
-        let fits = |k: &usize| known.get(*k).filter(|old| file.size >= old.offset);
+        let fits = |k: &usize| {
+            let old = known.get(*k)?;
+            // What is packed is a file of its own until its content says otherwise.
+            (old.packed == file.packed && file.has(old.offset)).then_some(old)
+        };
         let head = head.get()?;
         let k = self
             .by_inode

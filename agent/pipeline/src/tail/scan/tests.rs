@@ -27,6 +27,8 @@ fn known(inode: u64, content: &[u8], offset: usize) -> Known {
             fingerprint: Fingerprint::of(&content[..offset]),
         },
         offset: u64::try_from(offset).unwrap(),
+        name: Vec::new(),
+        packed: false,
     }
 }
 
@@ -57,6 +59,7 @@ fn check_with(
                     .is_some_and(|extension| extension == "log"),
                 changed: true,
                 at_rest: false,
+                packed: false,
             };
             change(&mut seen);
             seen
@@ -252,6 +255,7 @@ fn unreadable_or_unchanged_is_not_replaced() {
         matched: true,
         changed,
         at_rest: false,
+        packed: false,
     };
     assert_eq!(
         decide(LATER, &old, &[seen(true)], |_| None),

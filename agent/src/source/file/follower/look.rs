@@ -5,12 +5,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use pipeline::config::StartAt;
-use pipeline::tail::{FileId, FileKey, Fingerprint, Found, LineCursor, Seen, decide};
-use pipeline::time::Monotonic;
+use pipeline::tail::{Charset, FileId, FileKey, Fingerprint, Found, LineCursor, Seen, decide};
+use pipeline::time::{Monotonic, WallClock};
 
 use super::super::Out;
-use super::super::followed::{Followed, State, head_of, last_line_start, open};
-use super::super::walk::{Entry, FILES_MAX, Walk, walk};
+use super::super::followed::{Followed, State, last_line_start};
+use super::super::input::Input;
+use super::super::walk::{Entry, FILES_MAX, Walk, is_packed, walk};
 use super::{COPY_WAIT, Follower};
 
 /// The place in a file that is gone is remembered for so long, should it come back.
@@ -43,6 +44,11 @@ impl Follower {
         self.folders = walk.folders;
         self.problems.clone_from(&self.bad_patterns);
         self.problems.append(&mut walk.problems);
+        for file in self.files.iter().filter(|file| file.gone_since.is_none()) {
+            if let (Some(path), Some(broken)) = (&file.path, &file.broken) {
+                self.problems.insert(path.clone(), broken.clone());
+            }
+        }
         self.scanned_at = Some(now);
         self.scan_at = now.after(self.poll_interval);
         self.due = (0..)
@@ -58,10 +64,9 @@ impl Follower {
 
     fn look(&mut self, now: Monotonic) -> (Walk, Vec<Found>) {
         let inodes: HashSet<u64> = self.files.iter().map(|file| file.key.id.inode).collect();
-        let walk = walk(&self.patterns, |inode| inodes.contains(&inode));
+        let walk = walk(&self.wanted, |inode| inodes.contains(&inode));
         let by_id: HashMap<FileId, &Followed> =
             self.files.iter().map(|file| (file.key.id, file)).collect();
-        let waiting = &self.waiting;
         let seen: Vec<Seen> = walk
             .entries
             .iter()
@@ -72,22 +77,45 @@ impl Follower {
                     .file_name()
                     .map_or_else(Vec::new, |name| name.as_bytes().to_vec()),
                 size: entry.size,
-                matched: entry.matched,
+                matched: entry.matched
+                    && (by_id.contains_key(&entry.id) || !self.is_too_old(entry)),
                 changed: by_id
                     .get(&entry.id)
-                    .is_none_or(|file| file.seen != Some((entry.size, entry.modified))),
-                at_rest: waiting.get(&entry.id).is_some_and(|(size, since)| {
-                    *size == entry.size && now >= since.after(COPY_WAIT)
-                }),
+                    .is_none_or(|file| file.seen != Some(entry.version())),
+                at_rest: self.is_at_rest(entry, now),
+                packed: is_packed(&entry.path),
             })
             .collect();
         let known: Vec<_> = self.files.iter().map(Followed::known).collect();
         let head = |n: usize| {
             let entry = walk.entries.get(n)?;
-            open(&entry.path).and_then(|file| head_of(&file)).ok()
+            let (input, _) = Input::open(&entry.path, is_packed(&entry.path)).ok()?;
+            input.head().ok()
         };
         let found = decide(self.first_look.is_some(), &known, &seen, head);
         (walk, found)
+    }
+
+    /// Whether an unknown file is not to be begun. A clock that is behind makes no file old.
+    fn is_too_old(&self, entry: &Entry) -> bool {
+        self.ignore_older.is_some_and(|age| {
+            let (seconds, _) = entry.modified;
+            let modified = WallClock::from_millis(seconds.saturating_mul(1000));
+            self.wall.since(modified) > age
+        })
+    }
+
+    /// Since when a file that is waited for has its size.
+    fn since(&self, entry: &Entry) -> Option<Monotonic> {
+        let waiting = self.waiting.get(&entry.id);
+        let waiting = waiting.filter(|(size, _)| *size == entry.size);
+        waiting.map(|(_, since)| *since)
+    }
+
+    /// Whether nobody is writing to it any more, as far as two looks can tell.
+    fn is_at_rest(&self, entry: &Entry, now: Monotonic) -> bool {
+        let waiting = self.waiting.get(&entry.id);
+        waiting.is_some_and(|(size, since)| *size == entry.size && now >= since.after(COPY_WAIT))
     }
 
     fn apply(
@@ -99,21 +127,7 @@ impl Follower {
     ) {
         let entries = || walk.entries.iter().zip(found);
         let mut present = HashSet::new();
-        // Copies first: they continue what the originals are about to lose.
-        for (entry, found) in entries() {
-            if let Found::Copied(k) = found
-                && let Some(original) = self.files.get(*k)
-            {
-                let mut key = original.key;
-                key.id = entry.id;
-                let fields = original.fields.clone();
-                let mut file = Followed::new(key, original.cursor, now);
-                file.fields = fields;
-                file.move_key(key, out);
-                file.renamed = true;
-                self.add(file, entry, &mut present);
-            }
-        }
+        self.begin_copies(entries(), now, &mut present, out);
         let mut waiting = HashMap::new();
         for (entry, found) in entries() {
             match *found {
@@ -128,7 +142,8 @@ impl Follower {
                 }
                 Found::Replaced(k) => {
                     if let Some(file) = self.files.get_mut(k) {
-                        file.cursor = LineCursor::default();
+                        file.end_records(out);
+                        file.begin_anew();
                         let key = FileKey {
                             id: entry.id,
                             fingerprint: Fingerprint::EMPTY,
@@ -138,30 +153,86 @@ impl Follower {
                     }
                     self.continue_with(k, entry, now, &mut present);
                 }
+                // It was there before us, and will not be read.
+                Found::Wait if is_packed(&entry.path) && self.starts_at_end() => {
+                    let file = self.begin(entry, now, out);
+                    self.add(file, entry, &mut present);
+                }
                 Found::New => {
                     let file = self.begin(entry, now, out);
                     self.add(file, entry, &mut present);
                 }
                 Found::Wait => {
-                    let since = self.waiting.get(&entry.id);
-                    let since = since.filter(|(size, _)| *size == entry.size);
-                    let since = since.map_or(now, |(_, since)| *since);
+                    let since = self.since(entry).unwrap_or(now);
                     waiting.insert(entry.id, (entry.size, since));
                 }
                 Found::Copied(_) | Found::Ignored => {}
             }
         }
+        self.wait_for_packed(entries(), now, &mut waiting);
         self.waiting = waiting;
         if !walk.incomplete {
-            for (n, file) in self.files.iter_mut().enumerate() {
-                if !present.contains(&n) && file.gone_since.is_none() {
-                    file.gone_since = Some(now);
-                    file.grown_at = now;
-                    file.tell_unread();
-                    // What was written before it was removed.
-                    if file.file.is_some() {
-                        file.wake();
-                    }
+            self.note_gone(&present, now);
+        }
+    }
+
+    /// Copies first: they continue what the originals are about to lose.
+    fn begin_copies<'a>(
+        &mut self,
+        entries: impl Iterator<Item = (&'a Entry, &'a Found)>,
+        now: Monotonic,
+        present: &mut HashSet<usize>,
+        out: &mut dyn FnMut(Out<'_>),
+    ) {
+        for (entry, found) in entries {
+            if let Found::Copied(k) = found
+                && let Some(original) = self.files.get_mut(*k)
+            {
+                let mut key = original.key;
+                key.id = entry.id;
+                // What waits for more lines is read again, together with them.
+                let cursor = LineCursor::new(original.checkpoint());
+                original.joiner.clear();
+                let mut file = Followed::new(key, cursor, now);
+                file.fields = original.fields.clone();
+                file.move_key(key, out);
+                file.renamed = true;
+                self.add(file, entry, present);
+            }
+        }
+    }
+
+    /// Packed files that are known and have something new are read when they rest.
+    fn wait_for_packed<'a>(
+        &self,
+        entries: impl Iterator<Item = (&'a Entry, &'a Found)>,
+        now: Monotonic,
+        waiting: &mut HashMap<FileId, (u64, Monotonic)>,
+    ) {
+        for (entry, found) in entries.filter(|(entry, _)| is_packed(&entry.path)) {
+            let (Found::Same(k) | Found::Moved(k) | Found::Replaced(k)) = *found else {
+                continue;
+            };
+            let is_waiting = self
+                .files
+                .get(k)
+                .is_some_and(|file| file.state == State::Idle && file.has_more(entry));
+            if is_waiting {
+                let since = self.since(entry).unwrap_or(now);
+                waiting.insert(entry.id, (entry.size, since));
+            }
+        }
+    }
+
+    fn note_gone(&mut self, present: &HashSet<usize>, now: Monotonic) {
+        for (n, file) in self.files.iter_mut().enumerate() {
+            if !present.contains(&n) && file.gone_since.is_none() {
+                file.gone_since = Some(now);
+                file.grown_at = now;
+                file.tell_unread();
+                // What was written before it was removed.
+                if file.file.is_some() {
+                    file.wake();
                 }
             }
         }
@@ -169,9 +240,10 @@ impl Follower {
 
     fn add(&mut self, mut file: Followed, entry: &Entry, present: &mut HashSet<usize>) {
         file.set_path(&entry.path);
-        file.seen = Some((entry.size, entry.modified));
+        file.seen = Some(entry.version());
         file.matched = entry.matched;
-        if entry.size > file.cursor.start() {
+        // One that is packed has rested before it was taken for anything.
+        if file.has_more(entry) {
             file.wake();
         }
         present.insert(self.files.len());
@@ -185,6 +257,7 @@ impl Follower {
         now: Monotonic,
         present: &mut HashSet<usize>,
     ) {
+        let rests = self.is_at_rest(entry, now);
         let Some(file) = self.files.get_mut(k) else {
             return;
         };
@@ -193,13 +266,18 @@ impl Follower {
         if old_path != file.path || file.matched != entry.matched {
             file.grown_at = now;
         }
-        file.seen = Some((entry.size, entry.modified));
+        file.seen = Some(entry.version());
         file.matched = entry.matched;
         file.gone_since = None;
-        if entry.size > file.cursor.start() {
+        if file.has_more(entry) && (rests || !file.is_packed) {
             file.wake();
         }
         present.insert(k);
+    }
+
+    /// Whether files that are found now are begun at their ends.
+    fn starts_at_end(&self) -> bool {
+        self.first_look == Some(StartAt::End)
     }
 
     /// A file that was never read.
@@ -208,11 +286,8 @@ impl Follower {
             id: entry.id,
             fingerprint: Fingerprint::EMPTY,
         };
-        if self.first_look == Some(StartAt::End)
-            && let Some((head, start)) = open(&entry.path)
-                .and_then(|file| Ok((head_of(&file)?, last_line_start(&file, entry.size)?)))
-                .ok()
-                .filter(|(_, start)| *start > 0)
+        if self.starts_at_end()
+            && let Some((head, start)) = self.end_of(entry).filter(|(_, start)| *start > 0)
         {
             let covered = usize::try_from(start).unwrap_or(usize::MAX).min(head.len());
             let key = FileKey {
@@ -220,12 +295,29 @@ impl Follower {
                 ..key
             };
             let mut file = Followed::new(key, LineCursor::new(start), now);
+            if is_packed(&entry.path) {
+                file.unpacked = Some(entry.version());
+            }
             file.move_key(key, out);
             return file;
         }
         let mut file = Followed::new(key, LineCursor::default(), now);
         file.move_key(key, out);
         file
+    }
+
+    /// The beginning of a file and where its last line begins; that of a packed one is beyond
+    /// everything.
+    fn end_of(&self, entry: &Entry) -> Option<(Vec<u8>, u64)> {
+        let packed = is_packed(&entry.path);
+        let (input, _) = Input::open(&entry.path, packed).ok()?;
+        let head = input.head().ok()?;
+        if packed {
+            return Some((head, u64::MAX / 2));
+        }
+        let charset = Charset::of(self.encoding, &head);
+        let start = last_line_start(&input, charset, entry.size).ok()?;
+        Some((head, start))
     }
 
     /// Forgets files that have been gone for long, and more of them when there are too many.

@@ -9,16 +9,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use pipeline::config::{FileConfig, StartAt};
-use pipeline::tail::{FileId, FileKey, LineCursor};
-use pipeline::time::Monotonic;
+use pipeline::config::{Encoding, FileConfig, StartAt};
+use pipeline::tail::{FileId, FileKey, LineCursor, RecordRules};
+use pipeline::time::{Monotonic, WallClock};
 
 use super::Out;
-use super::followed::{CHUNK_BYTES, Followed, State, Turn};
-use super::walk::Pattern;
-
-/// So many files are open at once; the others are opened when they grow.
-const OPEN_FILES_MAX: usize = 256;
+use super::followed::{CHUNK_BYTES, Followed, Means, State, Turn};
+use super::walk::{Exclude, Pattern, Wanted};
 
 /// A file that was renamed or removed is let go when it has not grown for so long.
 const ROTATED_WAIT: Duration = Duration::from_secs(5);
@@ -30,11 +27,22 @@ const COPY_WAIT: Duration = Duration::from_secs(2);
 /// The folders are not read more often than this, however often names change.
 const SCAN_INTERVAL_MIN: Duration = Duration::from_millis(200);
 
+/// While other files have lines, records that wait for some are looked at so often.
+const SILENT_INTERVAL: Duration = Duration::from_millis(100);
+
+/// What waits for more lines in all files together; beyond it nothing waits.
+const HELD_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// The files of a source.
 #[derive(Debug)]
 pub(super) struct Follower {
-    patterns: Vec<Pattern>,
-    line_bytes_max: usize,
+    wanted: Wanted,
+    ignore_older: Option<Duration>,
+    open_files_max: usize,
+    /// What the calendar says.
+    wall: WallClock,
+    rules: RecordRules,
+    encoding: Encoding,
     poll_interval: Duration,
     /// Where files are begun at the first look; `None` afterwards.
     first_look: Option<StartAt>,
@@ -56,22 +64,42 @@ pub(super) struct Follower {
     scan_at: Monotonic,
     scanned_at: Option<Monotonic>,
     buffer: Vec<u8>,
+    /// When records are looked at that wait for more lines, although other files have some.
+    silent_at: Monotonic,
+    /// What waits for more lines in all files.
+    held_bytes: usize,
 }
 
 impl Follower {
     /// Continues where `checkpoints` say.
     pub(super) fn new(config: &FileConfig, checkpoints: &[(Vec<u8>, u64)], now: Monotonic) -> Self {
         let mut bad_patterns = BTreeMap::new();
-        let mut patterns = Vec::new();
+        let mut wanted = Wanted::default();
         for text in &config.paths {
             match Pattern::new(text) {
-                Ok(pattern) => patterns.push(pattern),
+                Ok(pattern) => wanted.patterns.push(pattern),
                 Err(problem) => drop(bad_patterns.insert(PathBuf::from(text), problem)),
             }
         }
+        for text in &config.exclude {
+            match Exclude::new(text) {
+                Ok(exclude) => wanted.excludes.push(exclude),
+                Err(problem) => drop(bad_patterns.insert(PathBuf::from(text), problem)),
+            }
+        }
+        // The configuration was refused if an expression is none.
+        let rules = RecordRules::compile(config).unwrap_or_else(|problem| {
+            let key = PathBuf::from("multiline");
+            bad_patterns.insert(key, format!("multiline: {problem}"));
+            RecordRules::lines(config.line_bytes_max.as_usize())
+        });
         let mut follower = Self {
-            patterns,
-            line_bytes_max: config.line_bytes_max.as_usize().max(1),
+            wanted,
+            ignore_older: config.ignore_older,
+            open_files_max: open_files_max(config.open_files_max),
+            wall: WallClock::default(),
+            rules,
+            encoding: config.encoding,
             poll_interval: config.poll_interval.max(SCAN_INTERVAL_MIN),
             first_look: Some(if checkpoints.is_empty() {
                 config.start_at
@@ -90,6 +118,8 @@ impl Follower {
             scan_at: now,
             scanned_at: None,
             buffer: vec![0; CHUNK_BYTES],
+            silent_at: now,
+            held_bytes: 0,
         };
         follower.take_checkpoints(checkpoints, now);
         follower
@@ -121,6 +151,11 @@ impl Follower {
             .collect();
     }
 
+    /// What the calendar says; only `ignore_older` asks.
+    pub(super) fn set_wall(&mut self, wall: WallClock) {
+        self.wall = wall;
+    }
+
     /// Looks at the folders soon.
     pub(super) fn names_changed(&mut self, now: Monotonic) {
         let earliest = self
@@ -138,7 +173,7 @@ impl Follower {
             if let Some(file) = self
                 .files
                 .get_mut(*n)
-                .filter(|file| file.state == State::Idle)
+                .filter(|file| file.state == State::Idle && !file.is_packed)
             {
                 file.wake();
                 self.due.push_back(*n);
@@ -153,16 +188,44 @@ impl Follower {
             .iter()
             .filter(|file| file.file.is_some() && file.state == State::Idle && file.is_rotated())
             .map(|file| file.grown_at.after(ROTATED_WAIT));
-        let copies = self
+        let copies = self.copies_at();
+        let silent = self
+            .files
+            .iter()
+            .filter(|file| file.state == State::Idle)
+            .filter_map(|file| file.joiner.poll_timeout());
+        let due = rotated.chain(copies).chain(silent);
+        due.fold(self.scan_at, Ord::min)
+    }
+
+    /// When to look whether what may be a copy has rested. One that rests and has to wait all the
+    /// same is looked at as seldom.
+    fn copies_at(&self) -> Option<Monotonic> {
+        let looked = self.scanned_at?;
+        let rests = self
             .waiting
             .values()
             .map(|(_, since)| since.after(COPY_WAIT));
-        rotated.chain(copies).fold(self.scan_at, Ord::min)
+        rests
+            .map(|at| {
+                if at > looked {
+                    at
+                } else {
+                    looked.after(COPY_WAIT)
+                }
+            })
+            .min()
     }
 
     /// The folders to listen to.
     pub(super) fn folders(&self) -> &BTreeSet<PathBuf> {
         &self.folders
+    }
+
+    /// What waits for more lines in all files.
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> usize {
+        self.files.iter().map(|file| file.joiner.len_bytes()).sum()
     }
 
     /// What cannot be followed, in words.
@@ -172,14 +235,13 @@ impl Follower {
 
     /// Does one piece of work. True when there is more to do at once.
     pub(super) fn work(&mut self, now: Monotonic, out: &mut dyn FnMut(Out<'_>)) -> bool {
-        let copies_rest = self
-            .waiting
-            .values()
-            .any(|(_, since)| now >= since.after(COPY_WAIT));
-        if now >= self.scan_at || copies_rest {
+        if now >= self.scan_at || self.copies_at().is_some_and(|at| now >= at) {
             self.scan(now, out);
         }
         self.read_next(now, out);
+        if self.due.is_empty() || now >= self.silent_at {
+            self.end_silent(now, out);
+        }
         if self.due.is_empty() {
             self.let_go(now, out);
         }
@@ -190,6 +252,10 @@ impl Follower {
         let Some(n) = self.due.pop_front() else {
             return;
         };
+        if self.is_held_back(n) {
+            self.due.push_back(n);
+            return;
+        }
         if self.files.get(n).is_some_and(|file| file.file.is_none()) {
             self.make_room();
         }
@@ -197,7 +263,19 @@ impl Follower {
             return;
         };
         let before = file.cursor;
-        let turn = file.read(&mut self.buffer, self.line_bytes_max, out);
+        let held = file.joiner.len_bytes();
+        let mut means = Means {
+            rules: &self.rules,
+            encoding: self.encoding,
+            buffer: &mut self.buffer,
+            now,
+        };
+        let turn = file.read(&mut means, out);
+        self.held_bytes = (self.held_bytes + file.joiner.len_bytes()).saturating_sub(held);
+        if self.held_bytes > HELD_BYTES_MAX {
+            self.held_bytes = self.held_bytes.saturating_sub(file.joiner.len_bytes());
+            file.end_records(out);
+        }
         if file.cursor != before {
             file.grown_at = now;
         }
@@ -206,11 +284,31 @@ impl Follower {
         }
         match turn {
             Turn::More => self.due.push_back(n),
+            Turn::End if file.is_packed => {
+                file.file = None;
+                self.problems.remove(&file.path.clone().unwrap_or_default());
+            }
             Turn::End => {}
+            Turn::Broken => {
+                file.file = None;
+                out(Out::Broken);
+                let path = file.path.clone().unwrap_or_default();
+                let problem = file.broken.clone().unwrap_or_default();
+                self.problems.insert(path, problem);
+            }
             Turn::Changed if file.gone_since.is_some() => file.file = None,
             Turn::Changed => {
+                if file.is_packed {
+                    file.file = None;
+                }
                 file.seen = None;
                 self.names_changed(now);
+            }
+            Turn::Failed(error) if is_out_of_files(&error) && self.open_files_max > 1 => {
+                // Others have taken them: we make do with fewer from here on.
+                self.open_files_max = self.open_files_max.div_ceil(2);
+                while self.make_room() {}
+                self.due.push_back(n);
             }
             Turn::Failed(error) => {
                 file.file = None;
@@ -220,22 +318,29 @@ impl Follower {
         }
     }
 
+    /// One packed file is unpacked at a time: each takes a window of its own.
+    fn is_held_back(&self, n: usize) -> bool {
+        let starts = |file: &Followed| file.is_packed && file.file.is_none();
+        let is_unpacking = |file: &Followed| file.is_packed && file.file.is_some();
+        self.files.get(n).is_some_and(starts) && self.files.iter().any(is_unpacking)
+    }
+
     /// Closes a file if as many are open as may be: rather one that is idle, and never one that
-    /// cannot be opened again.
-    fn make_room(&mut self) {
+    /// cannot be opened again. True when it did.
+    fn make_room(&mut self) -> bool {
         let is_open = |file: &&mut Followed| file.file.is_some();
-        if self.files.iter_mut().filter(is_open).count() < OPEN_FILES_MAX {
-            return;
+        if self.files.iter_mut().filter(is_open).count() < self.open_files_max {
+            return false;
         }
         let least = self
             .files
             .iter_mut()
             .filter(is_open)
-            .filter(|file| file.gone_since.is_none())
+            .filter(|file| file.gone_since.is_none() && !file.is_packed)
             .min_by_key(|file| (file.state != State::Idle, file.grown_at));
-        if let Some(file) = least {
-            file.file = None;
-        }
+        let Some(file) = least else { return false };
+        file.file = None;
+        true
     }
 
     /// Finishes files that nobody writes to any more.
@@ -248,7 +353,13 @@ impl Follower {
             if !is_over {
                 continue;
             }
-            match file.finish(&mut self.buffer, self.line_bytes_max, out) {
+            let mut means = Means {
+                rules: &self.rules,
+                encoding: self.encoding,
+                buffer: &mut self.buffer,
+                now,
+            };
+            match file.finish(&mut means, out) {
                 Ok(Turn::More) => {
                     file.grown_at = now;
                     file.wake();
@@ -259,7 +370,7 @@ impl Follower {
                     file.seen = None;
                     changed = true;
                 }
-                Ok(Turn::End | Turn::Changed | Turn::Failed(_)) | Err(_) => {
+                Ok(Turn::End | Turn::Changed | Turn::Broken | Turn::Failed(_)) | Err(_) => {
                     file.file = None;
                     file.renamed = false;
                 }
@@ -270,8 +381,40 @@ impl Follower {
         }
     }
 
+    /// Ends the records of files that are silent.
+    fn end_silent(&mut self, now: Monotonic, out: &mut dyn FnMut(Out<'_>)) {
+        self.silent_at = now.after(SILENT_INTERVAL);
+        if self.rules.is_plain() {
+            return;
+        }
+        self.held_bytes = 0;
+        for (n, file) in self.files.iter_mut().enumerate() {
+            if file.handle_timeout(now, out) {
+                file.wake();
+                self.due.push_back(n);
+            }
+            self.held_bytes += file.joiner.len_bytes();
+        }
+    }
+
     fn tell(&mut self, path: &Path, problem: &str) {
         self.problems
             .insert(path.to_owned(), format!("{}: {problem}", path.display()));
     }
+}
+
+/// As many as are wished for, but no more than half of what the process may open.
+fn open_files_max(wished: usize) -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let half = limit.and_then(|limit| usize::try_from(limit / 2).ok());
+    wished.min(half.unwrap_or(wished)).max(1)
+}
+
+/// Whether the process or the machine has no descriptors left.
+fn is_out_of_files(error: &std::io::Error) -> bool {
+    let errno = rustix::io::Errno::from_io_error(error);
+    matches!(
+        errno,
+        Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE)
+    )
 }

@@ -1,7 +1,9 @@
 //! The follower against real files: what is done to them is random, time is not real, and what
 //! the ring has kept at a crash is a prefix of what came out.
 
+mod packed;
 mod random;
+mod records;
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -9,7 +11,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use pipeline::config::{ByteSize, FileConfig, StartAt};
+use pipeline::config::{ByteSize, Encoding, FileConfig, LineFormat, StartAt, Watching};
 use pipeline::time::Monotonic;
 
 use super::follower::Follower;
@@ -62,26 +64,40 @@ struct Bed {
     kept: Vec<Kept>,
     synced: usize,
     cut: usize,
+    broken: usize,
     now: Duration,
 }
 
 impl Bed {
     fn new(paths: &[PathBuf], start_at: StartAt) -> Self {
-        let config = FileConfig {
+        Self::with(paths, start_at, |_| {})
+    }
+
+    fn with(paths: &[PathBuf], start_at: StartAt, change: impl FnOnce(&mut FileConfig)) -> Self {
+        let mut config = FileConfig {
             paths: paths
                 .iter()
                 .map(|path| path.to_str().unwrap().to_owned())
                 .collect(),
+            exclude: Vec::new(),
             start_at,
+            ignore_older: None,
+            open_files_max: 256,
+            watch: Watching::Auto,
             line_bytes_max: ByteSize::bytes(200_000),
             poll_interval: Duration::from_secs(10),
+            encoding: Encoding::Utf8,
+            format: LineFormat::Plain,
+            multiline: None,
         };
+        change(&mut config);
         Self {
             follower: Follower::new(&config, &[], Monotonic::default()),
             config,
             kept: Vec::new(),
             synced: 0,
             cut: 0,
+            broken: 0,
             now: Duration::ZERO,
         }
     }
@@ -96,10 +112,14 @@ impl Bed {
     fn step(&mut self, turns: usize) -> bool {
         let now = Monotonic::from_start(self.now);
         for _ in 0..turns {
-            let (kept, cut) = (&mut self.kept, &mut self.cut);
+            let (kept, cut, broken) = (&mut self.kept, &mut self.cut, &mut self.broken);
             let more = self.follower.work(now, &mut |out| match out {
                 Out::Line { bytes, .. } => kept.push(Kept::Line(bytes.to_vec())),
-                Out::Cut => *cut += 1,
+                Out::Record { record, .. } => {
+                    *cut += usize::from(record.truncated);
+                    kept.push(Kept::Line(record.payload));
+                }
+                Out::Broken => *broken += 1,
                 Out::Checkpoint(key, offset) => kept.push(Kept::Checkpoint(key.to_vec(), offset)),
                 Out::Forget(key) => kept.push(Kept::Forget(key.to_vec())),
             });
@@ -146,7 +166,7 @@ impl Bed {
 
     /// Dies and starts again; of what was not synced the first `survive` steps survive.
     fn crash(&mut self, survive: usize) {
-        let mut end = self.kept.len().min(self.synced + survive);
+        let mut end = self.kept.len().min(self.synced.saturating_add(survive));
         // The ring never has a line without the checkpoint after it.
         while matches!(self.kept[..end].last(), Some(Kept::Line(_))) {
             end -= 1;
@@ -372,10 +392,17 @@ async fn what_is_written_is_heard_of() {
     let harness = Harness::new(1 << 20);
     let config = FileConfig {
         paths: vec![folder.path("*.log").to_str().unwrap().to_owned()],
+        exclude: Vec::new(),
         start_at: StartAt::Beginning,
+        ignore_older: None,
+        open_files_max: 256,
+        watch: Watching::Auto,
         line_bytes_max: ByteSize::bytes(10),
         // Only what the kernel tells is in time.
         poll_interval: Duration::from_hours(1),
+        encoding: Encoding::Utf8,
+        format: LineFormat::Plain,
+        multiline: None,
     };
     let task = tokio::spawn(run(config, harness.intake.clone(), harness.shutdown()));
     until("an error", || harness.counters.error().is_some()).await;

@@ -7,10 +7,14 @@ use pipeline::config::StartAt;
 
 use super::{Bed, Folder};
 
-struct Random(u64);
+pub(super) struct Random(u64);
 
 impl Random {
-    fn below(&mut self, limit: usize) -> usize {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub(super) fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -139,7 +143,7 @@ impl Writer {
 /// happen at any time; with one that does not, a file must have been looked at, and that be
 /// durable, before it is rotated out of sight.
 fn run_random(seed: u64, wide: bool) {
-    let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut random = Random::new(seed);
     let folder = Folder::new(&format!("random-{wide}-{seed}"));
     let pattern = folder.path(if wide { "*.log*" } else { "*.log" });
     let mut bed = Bed::new(&[pattern], StartAt::Beginning);
