@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use super::Syslog;
@@ -56,6 +57,27 @@ fn a_flood_of_one_sender_is_refused_and_told() {
         .matches("over rate_limit are refused")
         .count();
     assert_eq!(said, 1, "told once a minute");
+}
+
+/// An agent that does not get a turn loses datagrams, and says how many.
+#[test]
+fn what_the_kernel_threw_away_is_counted() {
+    let mut syslog = Syslog::start("receive_buffer = \"64KiB\"\n");
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let message = format!("<13>a: {}", "x".repeat(200));
+    syslog.agent.signal(Signal::STOP);
+    for _ in 0..5_000 {
+        let to = (Ipv4Addr::LOCALHOST, syslog.port);
+        socket.send_to(message.as_bytes(), to).unwrap();
+    }
+    syslog.agent.signal(Signal::CONT);
+    let told = wait_until("all to be told", || {
+        let told = syslog.agent.status()["sources"]["network"].clone();
+        let count = |name: &str| told[name].as_u64().unwrap();
+        (count("received") + count("refused") == 5_000).then_some(told.clone())
+    });
+    assert_eq!(told["refused_by"]["kernel"], told["refused"], "{told}");
+    assert!(told["refused"].as_u64().unwrap() > 1_000, "{told}");
 }
 
 /// Connections that come and go, come half, or stay silent, are bounded and counted; datagrams of

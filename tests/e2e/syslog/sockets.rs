@@ -1,5 +1,9 @@
 //! Sockets of this machine, those of the agent and those of the service manager.
 
+use std::os::unix::net::UnixDatagram;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
 use crate::harness::{Agent, Folder, Receiver, free_port, run, wait_until};
 
 /// What a program of this machine says, by way of the C library and of `logger`.
@@ -141,4 +145,46 @@ fn sockets_of_the_service_manager_are_taken_over() {
     agent.configure("16MiB", &format!("{}{both}", source("other", "othre")));
     agent.signal(rustix::process::Signal::HUP);
     agent.wait_for_error("sources", "other", &["systemd:othre", "machine", "network"]);
+}
+
+/// A full ring that makes sources wait must not make the whole machine wait.
+#[test]
+fn programs_are_not_held_up_by_a_full_ring() {
+    let folder = Folder::new();
+    let log = folder.text("dev-log");
+    let nowhere = free_port();
+    let rest = format!(
+        "compression = \"none\"\nwhen_full = \"block\"\n[sources.machine]\ntype = \"syslog\"\n\
+         listen = [\"unixgram://{log}\"]\n\
+         [destinations.lake]\ntype = \"http\"\nurl = \"http://127.0.0.1:{nowhere}/\"\n"
+    );
+    let mut agent = Agent::with_ring(folder.path(), "1MiB", &rest);
+    agent.start();
+    let (sent, end) = (
+        Arc::new(AtomicU64::new(0)),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let program = {
+        let (sent, end) = (Arc::clone(&sent), Arc::clone(&end));
+        std::thread::spawn(move || {
+            let socket = UnixDatagram::unbound().unwrap();
+            let message = format!("<13>Nov 23 16:39:58 program: {}", "x".repeat(8_000));
+            while !end.load(Ordering::Relaxed) {
+                socket.send_to(message.as_bytes(), &log).unwrap();
+                sent.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+    };
+    let refused = || agent.status()["sources"]["machine"]["refused_by"]["store"].as_u64();
+    let first = wait_until("a refusal", || refused().filter(|count| *count > 0));
+    let before = sent.load(Ordering::Relaxed);
+    wait_until("another", || refused().filter(|count| *count > first));
+    assert!(sent.load(Ordering::Relaxed) > before, "the program goes on");
+    end.store(true, Ordering::Relaxed);
+    program.join().unwrap();
+    let said = agent
+        .log()
+        .matches("messages of this machine are refused")
+        .count();
+    assert_eq!(said, 1, "told once a minute");
 }

@@ -16,6 +16,7 @@ use socket2::Socket;
 use tokio::io::Interest;
 use tokio::net::{UdpSocket, UnixDatagram};
 
+use super::limits::Seldom;
 use super::open::Open;
 use super::{BATCH_BYTES, LAST_LOOK, Sender, Shared};
 use crate::intake::{IntakeBatch, Shutdown};
@@ -37,6 +38,7 @@ pub(super) async fn receive(open: Open, shared: &Shared, mut shutdown: Shutdown)
     let config = &shared.config;
     let socket = Datagrams::new(open.socket, open.is_local)?;
     let mut drops = Drops::of(&socket);
+    let mut told = Seldom::default();
     // One byte more than is taken tells that there was more.
     let mut buffer = vec![0; config.message_bytes_max.as_usize().saturating_add(1)];
     loop {
@@ -52,7 +54,15 @@ pub(super) async fn receive(open: Open, shared: &Shared, mut shutdown: Shutdown)
             // What the kernel holds at the end is taken as well, once it is known of.
             drop(tokio::time::timeout(LAST_LOOK, socket.readable()).await);
         }
-        while take_turn(&socket, shared, &mut buffer, &mut shutdown).await == Turn::More {
+        loop {
+            let (turn, batch) = take_turn(&socket, shared, &mut buffer);
+            match &socket {
+                Datagrams::Network(_) => shared.send(batch, &mut shutdown).await,
+                Datagrams::Local(_) => send_soon(shared, batch, &mut shutdown, &mut told).await,
+            }
+            if turn == Turn::Empty {
+                break;
+            }
             tokio::task::yield_now().await;
         }
         drops.look(shared, stopping);
@@ -68,12 +78,8 @@ enum Turn {
     Empty,
 }
 
-async fn take_turn(
-    socket: &Datagrams,
-    shared: &Shared,
-    buffer: &mut [u8],
-    shutdown: &mut Shutdown,
-) -> Turn {
+/// Takes what waits, but not for ever.
+fn take_turn(socket: &Datagrams, shared: &Shared, buffer: &mut [u8]) -> (Turn, IntakeBatch) {
     let at = shared.intake.clock().wall();
     let mut batch = shared.intake.batch();
     let mut turn = Turn::More;
@@ -98,23 +104,27 @@ async fn take_turn(
     if let Some(limits) = &shared.limits {
         limits.settle(&shared.intake);
     }
-    match socket {
-        Datagrams::Network(_) => shared.send(batch, shutdown).await,
-        Datagrams::Local(_) => send_soon(shared, batch, shutdown).await,
-    }
-    turn
+    (turn, batch)
 }
 
 /// Hands `batch` over, or refuses it when the store has no room for a while.
-async fn send_soon(shared: &Shared, batch: IntakeBatch, shutdown: &mut Shutdown) {
+async fn send_soon(
+    shared: &Shared,
+    batch: IntakeBatch,
+    shutdown: &mut Shutdown,
+    told: &mut Seldom,
+) {
     let count = u64::try_from(batch.len()).unwrap_or(u64::MAX);
     let sent = tokio::time::timeout(LOCAL_WAIT_MAX, shared.send(batch, shutdown)).await;
-    if sent.is_err() {
-        shared.intake.counters().refuse(Refusal::Store, count);
+    if sent.is_ok() {
+        return;
+    }
+    shared.intake.counters().refuse(Refusal::Store, count);
+    if told.may_tell(shared.intake.clock().monotonic()) {
         tracing::warn!(
             source = shared.intake.name(),
-            "refused {count} messages of this machine: the store has no room, and programs that \
-             log must not wait for it"
+            "messages of this machine are refused, {count} at first: the store has no room, and \
+             programs that log must not wait for it"
         );
     }
 }
@@ -193,10 +203,11 @@ impl Drops {
             ),
             Datagrams::Local(_) => (false, None),
         };
+        // Not /proc/net, which the service cannot see (`ProcSubset=pid`).
         let table = if is_ipv6 {
-            "/proc/net/udp6"
+            "/proc/self/net/udp6"
         } else {
-            "/proc/net/udp"
+            "/proc/self/net/udp"
         };
         Self {
             inode,
