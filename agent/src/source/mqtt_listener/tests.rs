@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pipeline::config::ByteSize;
 use pipeline::decode::mqtt::TopicTemplates;
+use tokio::io::AsyncReadExt;
 
 use super::*;
 use crate::source::mqtt::harness::{Harness, Peer};
@@ -156,6 +157,13 @@ async fn limits_hold_and_nobody_else_notices() {
     assert_eq!(harness.payloads(), ["1"]);
 }
 
+/// Reads to an end that is no reset: with a reset some systems forget what they have not read.
+async fn hear_clean_end(mut device: Peer) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    device.0.read_to_end(&mut bytes).await.unwrap();
+    bytes
+}
+
 /// What is said before the end is heard although the device goes on sending.
 #[tokio::test]
 async fn a_device_hears_why_its_connection_ends() {
@@ -166,13 +174,30 @@ async fn a_device_hears_why_its_connection_ends() {
     let mut large = b"\x30\xff\xff\x03".to_vec();
     large.resize(64 * 1024, 0);
     device.say(&large).await;
-    assert_eq!(device.hear_end().await, b"\xe0\x01\x95");
+    assert_eq!(hear_clean_end(device).await, b"\xe0\x01\x95");
     let mut refused = connect(listen).await;
     let mut more = b"\x10\x0c\0\x04MQTT\x04\x00\0\0\0\0".to_vec();
     more.resize(64 * 1024, 0);
     refused.say(&more).await;
-    assert_eq!(refused.hear_end().await, b"\x20\x02\0\x02");
+    assert_eq!(hear_clean_end(refused).await, b"\x20\x02\0\x02");
     assert_eq!(harness.counters.get(SourceCount::Refused), 2);
+}
+
+/// MQTT 3.1.1, 3.1.2-24 and MQTT 5, 3.1.2-22.
+#[tokio::test]
+async fn a_silent_device_has_half_as_long_again_as_its_keep_alive() {
+    let (_harness, listen) = start(10, MINUTE).await;
+    let begun = std::time::Instant::now();
+    let mut old = connect(listen).await;
+    old.say(b"\x10\x0f\0\x04MQTT\x04\x02\0\x01\0\x03old").await;
+    old.hear(b"\x20\x02\0\0").await;
+    let mut new = connect(listen).await;
+    new.say(b"\x10\x10\0\x04MQTT\x05\x02\0\x01\0\0\x03new")
+        .await;
+    new.hear_any().await;
+    assert_eq!(old.hear_end().await, b"");
+    assert_eq!(new.hear_end().await, b"\xe0\x01\x8d");
+    assert!(begun.elapsed() >= Duration::from_millis(1500));
 }
 
 /// Who only takes a place gives it to who comes next.
