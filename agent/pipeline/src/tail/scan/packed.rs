@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn beats_5085_what_was_read_before_it_was_packed_is_not_read_again() {
+    fn vector_5085_what_was_read_before_it_was_packed_is_not_read_again() {
         let content = lines(1, 5000);
         let old = [known(10, "app.log.1", &content, 5000)];
         let packed = seen(20, "app.log.1.gz", 700);
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn beats_643_tiny_files_that_are_identical_are_each_read() {
+    fn vector_643_tiny_files_that_are_identical_are_each_read() {
         let content = b"started\n";
         let old = [known(10, "", content, 8)];
         let packed = [seen(20, "a.log.1.gz", 30), seen(21, "b.log.1.gz", 30)];

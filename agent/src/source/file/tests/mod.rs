@@ -1,6 +1,7 @@
 //! The follower against real files: what is done to them is random, time is not real, and what
 //! the ring has kept at a crash is a prefix of what came out.
 
+mod names;
 mod packed;
 mod random;
 mod records;
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pipeline::config::{ByteSize, Encoding, FileConfig, LineFormat, StartAt, Watching};
-use pipeline::time::Monotonic;
+use pipeline::time::{Monotonic, WallClock};
 
 use super::follower::Follower;
 use super::{Out, run};
@@ -65,6 +66,7 @@ struct Bed {
     synced: usize,
     cut: usize,
     broken: usize,
+    wall: WallClock,
     now: Duration,
 }
 
@@ -98,6 +100,7 @@ impl Bed {
             synced: 0,
             cut: 0,
             broken: 0,
+            wall: WallClock::default(),
             now: Duration::ZERO,
         }
     }
@@ -111,6 +114,7 @@ impl Bed {
 
     fn step(&mut self, turns: usize) -> bool {
         let now = Monotonic::from_start(self.now);
+        self.follower.set_wall(self.wall);
         for _ in 0..turns {
             let (kept, cut, broken) = (&mut self.kept, &mut self.cut, &mut self.broken);
             let more = self.follower.work(now, &mut |out| match out {
@@ -425,4 +429,23 @@ async fn what_is_written_is_heard_of() {
         let path = folder.path("a.log").to_str().unwrap().to_owned();
         assert_eq!(record.fields.get("path"), Some(&path.into()));
     }
+}
+
+#[tokio::test]
+async fn without_the_kernel_files_are_polled() {
+    let folder = Folder::new("polled");
+    let harness = Harness::new(1 << 20);
+    let mut bed = Bed::new(&[folder.path("later/*.log")], StartAt::Beginning);
+    bed.config.watch = Watching::Poll;
+    bed.config.poll_interval = Duration::from_millis(100);
+    let config = bed.config.clone();
+    let task = tokio::spawn(run(config, harness.intake.clone(), harness.shutdown()));
+    until("an error", || harness.counters.error().is_some()).await;
+    fs::create_dir(folder.path("later")).unwrap();
+    for n in 1..4 {
+        folder.append("later/a.log", b"line\n");
+        until("a line", || harness.records().len() == n).await;
+    }
+    harness.end();
+    task.await.unwrap();
 }

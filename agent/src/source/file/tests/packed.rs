@@ -37,7 +37,7 @@ fn bed(folder: &Folder) -> Bed {
 }
 
 #[test]
-fn beats_5085_a_rotated_file_is_not_read_again_when_it_is_packed() {
+fn vector_5085_a_rotated_file_is_not_read_again_when_it_is_packed() {
     for restart in [false, true] {
         let folder = Folder::new(&format!("packed-{restart}"));
         let mut bed = bed(&folder);
