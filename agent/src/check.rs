@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use pipeline::config::{
     BatchConfig, BufferConfig, ByteSize, Config, DestinationConfig, DestinationKind, DurationText,
-    Problem, Severity, SourceConfig, SourceKind, WhenFull,
+    MqttBroker, Problem, Severity, SourceConfig, SourceKind, WhenFull,
 };
 
 use crate::clock::Clock;
@@ -95,7 +95,10 @@ fn unreadable_tls(config: &Config) -> String {
         .sources
         .iter()
         .filter_map(|(name, source)| match &source.kind {
-            SourceKind::Mqtt(mqtt) => Some((format!("sources.{name}"), mqtt.tls.as_ref()?)),
+            SourceKind::Mqtt(mqtt) => {
+                let tls = mqtt.brokers.iter().find_map(|broker| broker.tls.as_ref());
+                Some((format!("sources.{name}"), tls?))
+            }
             SourceKind::MqttListener(_) | SourceKind::File(_) | SourceKind::Syslog(_) => None,
         });
     let destinations = config
@@ -165,9 +168,9 @@ fn counted(count: usize, singular: &str) -> String {
 fn describe_source(source: &SourceConfig) -> String {
     let kind = match &source.kind {
         SourceKind::Mqtt(mqtt) => {
-            let tls = if mqtt.tls.is_some() { " with TLS" } else { "" };
             let topics = mqtt.topics.join(", ");
-            format!("subscribes to {topics} at {}:{}{tls}", mqtt.host, mqtt.port)
+            let brokers: Vec<String> = mqtt.brokers.iter().map(describe_broker).collect();
+            format!("subscribes to {topics} at {}", brokers.join(", else at "))
         }
         SourceKind::MqttListener(listener) => {
             let tls = match &listener.tls {
@@ -189,6 +192,21 @@ fn describe_source(source: &SourceConfig) -> String {
         .iter()
         .map(|transform| transform.name.as_str());
     kind + &through(transforms)
+}
+
+fn describe_broker(broker: &MqttBroker) -> String {
+    let (host, port) = (&broker.host, broker.port);
+    let tls = if broker.tls.is_some() {
+        " with TLS"
+    } else {
+        ""
+    };
+    let websocket = if broker.websocket_path.is_some() {
+        " over WebSocket"
+    } else {
+        ""
+    };
+    format!("{host}:{port}{tls}{websocket}")
 }
 
 fn describe_destination(destination: &DestinationConfig) -> String {

@@ -197,7 +197,7 @@ const BUFFER_METRICS: [Metric<BufferStatus>; 12] = [
     ),
 ];
 
-const SOURCE_METRICS: [Metric<SourceStatus>; 11] = [
+const SOURCE_METRICS: [Metric<SourceStatus>; 12] = [
     (
         "source_received_total",
         "counter",
@@ -249,6 +249,12 @@ const SOURCE_METRICS: [Metric<SourceStatus>; 11] = [
         "gauge",
         "1 until it takes what comes.",
         |s| u64::from(s.starting),
+    ),
+    (
+        "source_sessions_lost_total",
+        "counter",
+        "Sessions that a broker had forgotten.",
+        |s| s.sessions_lost,
     ),
     (
         "source_failing",

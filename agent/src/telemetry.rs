@@ -27,6 +27,8 @@ pub(crate) enum SourceCount {
     Connections,
     /// Times a connection was lost and made again.
     Reconnects,
+    /// Times a broker had forgotten the session.
+    SessionsLost,
 }
 
 /// Why something was turned away.
@@ -66,7 +68,7 @@ struct Refusals {
 /// The counters of one source.
 #[derive(Debug, Default)]
 pub(crate) struct SourceCounters {
-    counts: [AtomicU64; 8],
+    counts: [AtomicU64; 9],
     refusals: Mutex<Refusals>,
     is_ready: AtomicBool,
     is_restored: AtomicBool,
@@ -152,6 +154,7 @@ impl SourceCounters {
             refused,
             connections,
             reconnects,
+            sessions_lost,
         ] = &self.counts;
         match kind {
             SourceCount::Received => received,
@@ -162,6 +165,7 @@ impl SourceCounters {
             SourceCount::Refused => refused,
             SourceCount::Connections => connections,
             SourceCount::Reconnects => reconnects,
+            SourceCount::SessionsLost => sessions_lost,
         }
     }
 }
@@ -317,6 +321,9 @@ pub(crate) struct SourceStatus {
     pub(crate) connections: u64,
     /// Connections made again.
     pub(crate) reconnects: u64,
+    /// Times a broker had forgotten the session.
+    #[serde(default)]
+    pub(crate) sessions_lost: u64,
     /// What went wrong last.
     pub(crate) error: Option<String>,
 }
@@ -343,6 +350,7 @@ impl SourceStatus {
             starting: !counters.is_ready.load(Ordering::Relaxed),
             connections: counters.get(SourceCount::Connections),
             reconnects: counters.get(SourceCount::Reconnects),
+            sessions_lost: counters.get(SourceCount::SessionsLost),
             error: counters.error(),
         }
     }

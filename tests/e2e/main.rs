@@ -29,6 +29,8 @@ mod mqtt;
 #[cfg(test)]
 mod mqtt_devices;
 #[cfg(test)]
+mod mqtt_failures;
+#[cfg(test)]
 mod mqtt_listener;
 #[cfg(test)]
 mod offline;

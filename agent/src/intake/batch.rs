@@ -34,6 +34,7 @@ pub(crate) struct IntakeBatch {
     bytes: Vec<u8>,
     ends: Vec<usize>,
     receipts: Vec<(usize, Receipt)>,
+    checkpoint_receipts: Vec<Receipt>,
     checkpoint_keys: Vec<Vec<u8>>,
     checkpoints: Vec<CheckpointMark>,
     counts: Counts,
@@ -71,6 +72,7 @@ impl IntakeBatch {
             bytes: Vec::new(),
             ends: Vec::new(),
             receipts: Vec::new(),
+            checkpoint_receipts: Vec::new(),
             checkpoint_keys: Vec::new(),
             checkpoints: Vec::new(),
             counts: Counts::default(),
@@ -110,11 +112,6 @@ impl IntakeBatch {
         }
     }
 
-    /// Owes a receipt once all that was pushed and remembered before is durable.
-    pub(crate) fn owe(&mut self, receipt: Receipt) {
-        self.receipts.push((self.ends.len(), receipt));
-    }
-
     /// Adds a payload with fields that many records share; the short way of [`Self::push`] when
     /// there are no transforms.
     pub(crate) fn push_line(&mut self, received_at: WallClock, fields: &Fields, payload: &[u8]) {
@@ -149,6 +146,12 @@ impl IntakeBatch {
     /// Forgets a place.
     pub(crate) fn forget_checkpoint(&mut self, key: &[u8]) {
         self.mark_checkpoint(key, None);
+    }
+
+    /// Owes a receipt once all that was pushed and remembered before is durable, checkpoints among
+    /// it that a full ring has no place for yet.
+    pub(crate) fn owe(&mut self, receipt: Receipt) {
+        self.checkpoint_receipts.push(receipt);
     }
 
     /// Size of the records.
@@ -200,6 +203,11 @@ impl IntakeBatch {
         std::mem::take(&mut self.receipts)
     }
 
+    /// The receipts of the checkpoints.
+    pub(crate) fn take_checkpoint_receipts(&mut self) -> Vec<Receipt> {
+        std::mem::take(&mut self.checkpoint_receipts)
+    }
+
     /// What to do from entry `from` on, in order.
     pub(crate) fn steps(&self, from: usize) -> impl Iterator<Item = Step<'_>> {
         let mut entry = from;
@@ -232,6 +240,7 @@ impl IntakeBatch {
     pub(super) fn has_nothing(&self) -> bool {
         self.ends.is_empty()
             && self.receipts.is_empty()
+            && self.checkpoint_receipts.is_empty()
             && self.checkpoints.is_empty()
             && self.counts == Counts::default()
     }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use diskring::{AppendError, Cursor, Durable, PutError, Ring, Seq, Storage};
 use pipeline::books::Books;
 use pipeline::config::WhenFull;
-use pipeline::receipt::Unsettled;
+use pipeline::receipt::{Receipt, Unsettled};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -68,6 +68,7 @@ pub(crate) fn spawn<S: Storage + Send + 'static>(
                 counters: BTreeMap::new(),
                 cursors: BTreeMap::new(),
                 unsettled: Unsettled::new(),
+                owed_for_states: Vec::new(),
                 plans: Vec::new(),
                 blocked: None,
                 unsynced_since: None,
@@ -102,6 +103,8 @@ struct Store<S: Storage> {
     counters: BTreeMap<SourceTag, Arc<SourceCounters>>,
     cursors: BTreeMap<StretchKey, (Seq, Cursor)>,
     unsettled: Unsettled<Arc<Settled>>,
+    /// Receipts of checkpoints, which are owed once every state that was put is durable.
+    owed_for_states: Vec<(Arc<Settled>, Receipt)>,
     plans: Vec<tokio::sync::oneshot::Sender<()>>,
     blocked: Option<Blocked>,
     unsynced_since: Option<Instant>,
@@ -153,7 +156,7 @@ impl<S: Storage> Store<S> {
             // What is waiting already joins the same sync.
             while self.ring.pending_bytes() < self.options.sync_bytes && self.take_in()? {}
             if stalled.take() {
-                self.sync_wanted |= !self.unsettled.is_empty();
+                self.sync_wanted |= !self.unsettled.is_empty() || !self.owed_for_states.is_empty();
             }
             if self.is_sync_due() {
                 self.sync()?;
@@ -221,6 +224,9 @@ impl<S: Storage> Store<S> {
             .send_if_modified(|shown| std::mem::replace(shown, false));
         self.books.took(&mut self.ring, tag, batch.take_counts());
         let settled = Arc::clone(batch.settled());
+        let of_states = batch.take_checkpoint_receipts().into_iter();
+        self.owed_for_states
+            .extend(of_states.map(|receipt| (Arc::clone(&settled), receipt)));
         for (entries, receipt) in batch.take_receipts() {
             let before = u64::try_from(entries.saturating_sub(from)).unwrap_or(u64::MAX);
             self.unsettled
@@ -384,6 +390,13 @@ impl<S: Storage> Store<S> {
         }
         self.pacing.handle_sync(self.ring.stats().written_bytes);
         self.settle(&durable);
+        // In a full ring states may have no place yet.
+        if !self.ring.is_pending() {
+            for (settled, receipt) in self.owed_for_states.drain(..) {
+                settled.give(receipt);
+                settled.wake();
+            }
+        }
         Ok(())
     }
 

@@ -10,15 +10,20 @@ use super::{Certificates, Folder, free_port, wait_until, write};
 
 /// Waits until something accepts connections.
 fn wait_for_port(program: &mut Program, port: u16) {
+    wait_for_address(program, "127.0.0.1", port);
+}
+
+fn wait_for_address(program: &mut Program, host: &str, port: u16) {
     wait_until(&format!("port {port}"), || {
         program.check();
-        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()
+        TcpStream::connect((host, port)).ok()
     });
 }
 
 /// mosquitto.
 pub(crate) struct Broker {
     pub(crate) port: u16,
+    host: &'static str,
     folder: std::path::PathBuf,
     program: Program,
 }
@@ -50,22 +55,29 @@ impl Broker {
         )
     }
 
-    fn with(folder: &Folder, port: u16, options: &str) -> Self {
+    /// One with these options beside the usual ones.
+    pub(crate) fn with(folder: &Folder, port: u16, options: &str) -> Self {
+        Broker::at(folder, "127.0.0.1", port, options)
+    }
+
+    /// One at another address of this machine.
+    pub(crate) fn at(folder: &Folder, host: &'static str, port: u16, options: &str) -> Self {
         let config = folder.join("mosquitto.conf");
         // Unlimited queues, so that it is not the broker that drops.
         write(
             &config,
             format!(
-                "user root\nlog_type all\nlistener {port} 127.0.0.1\n{options}\
+                "user root\nlog_type all\nlistener {port} {host}\n{options}\
                  max_queued_messages 0\nmax_inflight_messages 20\n"
             ),
         );
         let mut command = Command::new("mosquitto");
         command.arg("-c").arg(config);
         let mut program = Program::start(folder.path(), "mosquitto", &command);
-        wait_for_port(&mut program, port);
+        wait_for_address(&mut program, host, port);
         Broker {
             port,
+            host,
             folder: folder.path().to_path_buf(),
             program,
         }
@@ -73,19 +85,35 @@ impl Broker {
 
     /// Ends it and starts it anew; without persistence it remembers nobody.
     pub(crate) fn restart(&mut self) {
+        self.stop();
+        self.resume();
+    }
+
+    /// Ends it.
+    pub(crate) fn stop(&mut self) {
         self.program.kill();
+    }
+
+    /// Ends it in order: what it keeps is saved.
+    pub(crate) fn end(&mut self) {
+        self.program.signal(rustix::process::Signal::TERM);
+        self.program.ended();
+    }
+
+    /// Starts it anew.
+    pub(crate) fn resume(&mut self) {
         let mut command = Command::new("mosquitto");
         command.arg("-c").arg(self.folder.join("mosquitto.conf"));
         self.program = Program::start(&self.folder, "mosquitto", &command);
-        wait_for_port(&mut self.program, self.port);
+        wait_for_address(&mut self.program, self.host, self.port);
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("mqtt://127.0.0.1:{}", self.port)
+        format!("mqtt://{}:{}", self.host, self.port)
     }
 
     pub(crate) fn publish(&self, topic: &str, message: &str, more: &[&str]) {
-        publish(self.port, topic, message, more);
+        publish_at(self.host, self.port, topic, message, more);
     }
 
     /// Waits until it has said something, such as who subscribed.
@@ -94,10 +122,42 @@ impl Broker {
     }
 }
 
+/// A WebSocket in front of a broker.
+pub(crate) struct WebSocketBridge {
+    pub(crate) port: u16,
+    _program: Program,
+}
+
+impl WebSocketBridge {
+    /// Passes on to `target`, with TLS if there are certificates.
+    pub(crate) fn start(folder: &Folder, target: u16, certificates: Option<&Certificates>) -> Self {
+        let port = free_port();
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+        let script = root.unwrap().join("tests/e2e/websocket_bridge.py");
+        let mut command = Command::new(python());
+        command
+            .arg(script)
+            .args([port.to_string(), target.to_string()]);
+        if let Some(certificates) = certificates {
+            command.args([&certificates.server.0, &certificates.server.1]);
+        }
+        let mut program = Program::start(folder.path(), "websocket", &command);
+        wait_for_port(&mut program, port);
+        WebSocketBridge {
+            port,
+            _program: program,
+        }
+    }
+}
+
 /// Publishes one message with `mosquitto_pub`.
 pub(crate) fn publish(port: u16, topic: &str, message: &str, more: &[&str]) {
+    publish_at("127.0.0.1", port, topic, message, more);
+}
+
+fn publish_at(host: &str, port: u16, topic: &str, message: &str, more: &[&str]) {
     let port = port.to_string();
-    let mut args = vec!["-h", "127.0.0.1", "-p", &port, "-t", topic, "-s"];
+    let mut args = vec!["-h", host, "-p", &port, "-t", topic, "-s"];
     args.extend(more);
     run_with("mosquitto_pub", &args, message.as_bytes());
 }

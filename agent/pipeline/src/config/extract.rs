@@ -17,11 +17,11 @@ use super::model::{
     AgentConfig, BatchConfig, BufferConfig, Compression, Config, CredentialsConfig, DEFAULT_BUFFER,
     DeadLetterConfig, DestinationConfig, DestinationKind, DirectoryConfig, DrainConfig, DrainOrder,
     EncryptionConfig, FirehoseConfig, Format, FrameCompression, HttpAuth, HttpConfig, HttpMethod,
-    KeySource, LogLevel, MqttConfig, MqttVersion, Packing, ParseFormat, Qos, RedactWith,
-    RetryConfig, ServerTlsConfig, SourceConfig, SourceKind, TlsConfig, TransformConfig,
+    KeySource, LogLevel, MqttBroker, MqttConfig, MqttVersion, Packing, ParseFormat, Qos,
+    RedactWith, RetryConfig, ServerTlsConfig, SourceConfig, SourceKind, TlsConfig, TransformConfig,
     TransformKind, WhenFull,
 };
-use super::settings::{Component, Settings, Value};
+use super::settings::{Component, Settings, Url, Value};
 
 /// The whole configuration.
 pub(super) fn config(parts: &Parts) -> Option<Config> {
@@ -219,13 +219,13 @@ fn source(agent: &AgentConfig, name: &str, component: &Component) -> Option<Sour
 }
 
 fn mqtt(agent: &AgentConfig, name: &str, settings: &Settings) -> Option<MqttConfig> {
-    let url = settings.url("url")?;
-    let secure = url.scheme == "mqtts";
     let client_id = owned(settings, "client_id");
+    let brokers = settings.urls("url");
     Some(MqttConfig {
-        host: url.host.clone(),
-        port: url.port.unwrap_or(if secure { 8883 } else { 1883 }),
-        tls: if secure { Some(tls(settings)?) } else { None },
+        brokers: brokers
+            .map(|(_, url)| broker(settings, url))
+            .collect::<Option<_>>()?,
+        return_interval: settings.duration("return_interval")?,
         version: match settings.text("version")? {
             "3.1.1" => MqttVersion::V311,
             "5" => MqttVersion::V5,
@@ -246,6 +246,30 @@ fn mqtt(agent: &AgentConfig, name: &str, settings: &Settings) -> Option<MqttConf
         session_expiry: settings.duration("session_expiry")?,
         packet_bytes_max: settings.size("packet_bytes_max")?,
         in_flight_max: settings.integer("in_flight_max")?,
+    })
+}
+
+fn broker(settings: &Settings, url: &Url) -> Option<MqttBroker> {
+    let (port, is_secure, is_websocket) = match url.scheme {
+        "mqtt" => (1883, false, false),
+        "mqtts" => (8883, true, false),
+        "ws" => (80, false, true),
+        "wss" => (443, true, true),
+        _ => return None,
+    };
+    let path = match url.tail.as_str() {
+        "" | "/" => "/mqtt",
+        path => path,
+    };
+    Some(MqttBroker {
+        host: url.host.clone(),
+        port: url.port.unwrap_or(port),
+        tls: if is_secure {
+            Some(tls(settings)?)
+        } else {
+            None
+        },
+        websocket_path: is_websocket.then(|| path.to_owned()),
     })
 }
 

@@ -3,6 +3,7 @@
 //! Only [`crate::config`] makes these values, from text; the rest of the program reads them.
 
 mod destination;
+mod mqtt;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,6 +16,7 @@ use crate::decode::mqtt::TopicTemplates;
 use super::units::{ByteSize, Secret};
 use crate::rate_limit::RateLimit;
 pub use destination::*;
+pub use mqtt::*;
 
 /// Name of the buffer that `[buffer]` configures.
 pub const DEFAULT_BUFFER: &str = "default";
@@ -151,39 +153,6 @@ pub enum SourceKind {
     File(FileConfig),
     /// Syslog senders.
     Syslog(SyslogConfig),
-}
-
-/// `type = "mqtt"`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct MqttConfig {
-    /// Host name or address of the broker.
-    pub host: String,
-    /// TCP port; 1883, or 8883 with TLS, when the URL names none.
-    pub port: u16,
-    /// TLS, for `mqtts://`.
-    pub tls: Option<TlsConfig>,
-    /// Protocol version.
-    pub version: MqttVersion,
-    /// Stable over restarts, so that the broker keeps the session.
-    pub client_id: String,
-    /// Topic filters.
-    pub topics: Vec<String>,
-    /// Fields that are read out of the topic.
-    pub topic_templates: TopicTemplates,
-    /// The quality of service asked for.
-    pub qos: Qos,
-    /// User name.
-    pub username: Option<String>,
-    /// Password.
-    pub password: Option<Secret>,
-    /// How often the connection is probed.
-    pub keep_alive: Duration,
-    /// How long the broker keeps the session (MQTT 5).
-    pub session_expiry: Duration,
-    /// The largest packet taken.
-    pub packet_bytes_max: ByteSize,
-    /// How many messages may wait for their acknowledgement: the broker's window.
-    pub in_flight_max: u16,
 }
 
 /// `type = "mqtt_listener"`.

@@ -79,6 +79,8 @@ pub(super) struct Url {
     pub(super) host: String,
     /// The port, when one is named.
     pub(super) port: Option<u16>,
+    /// What comes after host and port.
+    pub(super) tail: String,
 }
 
 /// A source, transform or destination as it is written.
@@ -178,6 +180,16 @@ impl Settings {
             return None;
         };
         Some(url)
+    }
+
+    /// The URLs in a list, and where each is written.
+    pub(super) fn urls(&self, key: &str) -> impl Iterator<Item = (&Setting, &Url)> {
+        self.list(key).iter().filter_map(|setting| {
+            let Value::Url(url) = &setting.value else {
+                return None;
+            };
+            Some((setting, url))
+        })
     }
 
     /// What is in a list; nothing when there is none.

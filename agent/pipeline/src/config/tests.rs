@@ -96,16 +96,37 @@ fn the_smallest_configuration_has_the_defaults() {
 }
 
 #[test]
+fn brokers_come_in_order_with_their_ways() {
+    let config = good(LARGE);
+    let SourceKind::Mqtt(mqtt) = &config.sources["sensors"].kind else {
+        panic!()
+    };
+    let brokers = mqtt.brokers.iter().map(|broker| {
+        (
+            broker.host.as_str(),
+            broker.port,
+            broker.websocket_path.as_deref(),
+        )
+    });
+    let expected = [
+        ("broker.plant", 8883, None),
+        ("cloud.example", 443, Some("/mqtt")),
+        ("127.0.0.1", 8080, Some("/broker?x=1")),
+    ];
+    assert_eq!(brokers.collect::<Vec<_>>(), expected);
+    assert!(mqtt.brokers[1].tls.is_some() && mqtt.brokers[2].tls.is_none());
+}
+
+#[test]
 fn a_large_configuration_means_what_it_says() {
     let config = good(LARGE);
     let SourceKind::Mqtt(mqtt) = &config.sources["sensors"].kind else {
         panic!()
     };
-    assert_eq!((mqtt.host.as_str(), mqtt.port), ("broker.plant", 8883));
     assert_eq!(mqtt.client_id, "hydrant-plant-7-sensors");
     assert_eq!(mqtt.password, Some(Secret::new("hunter2")));
     assert_eq!(mqtt.version, MqttVersion::V5);
-    assert!(mqtt.tls.as_ref().unwrap().key_file.is_some());
+    assert!(mqtt.brokers[0].tls.as_ref().unwrap().key_file.is_some());
     let app = &config.sources["app"];
     let names: Vec<&str> = app.transforms.iter().map(|t| t.name.as_str()).collect();
     assert_eq!(names, ["fields", "trim"]);

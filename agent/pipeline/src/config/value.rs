@@ -387,6 +387,7 @@ fn url(rule: UrlRule, tree: &Tree) -> Result<Url, Wrong> {
         scheme,
         host: host.to_owned(),
         port,
+        tail: tail.to_owned(),
     })
 }
 

@@ -8,15 +8,20 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
-use pipeline::config::MqttConfig;
-use pipeline::decode::mqtt::{Ack, Aliases, Disconnect, Malformed, PacketType, Publish, Sender};
+use pipeline::config::{MqttConfig, MqttVersion, Qos};
+use pipeline::decode::mqtt::{
+    Ack, Aliases, Disconnect, Granted, PacketType, Publish, Sender, SubAck,
+};
 use pipeline::receipt::Receipt;
 use pipeline::time::Monotonic;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 
 use super::inbox::{Inbox, Packet};
-use super::packets::{read_suback, write_disconnect, write_ping_request, write_subscribe};
-use super::session::{Arrival, Session};
+use super::owed::Owed;
+use super::packets::{
+    write_disconnect, write_disconnect_because, write_ping_request, write_subscribe,
+};
+use super::session::{Arrival, Mark, Session};
 use super::subscriptions::{Answer, Subscriptions};
 use super::window::Window;
 use super::{Io, Lost, Sending, deliver, ended, hand_over, handed_over, sleep_until};
@@ -25,14 +30,37 @@ use crate::intake::{Closed, Intake, IntakeBatch, Shutdown};
 /// How many topic aliases the broker may use.
 pub(super) const ALIASES_MAX: u16 = 64;
 
+/// Reason code of MQTT 5 for what is well formed and must not be.
+const PROTOCOL_ERROR: u8 = 0x82;
+
 /// How long receipts are waited for at the end.
 const FAREWELL_MAX: Duration = Duration::from_secs(1);
 
-/// What outlives a connection.
+/// What of a broker outlives a connection.
 #[derive(Debug)]
 pub(super) struct Kept {
     pub(super) session: Session,
     pub(super) subscriptions: Subscriptions,
+    /// Whether there was a connection before that left a session.
+    pub(super) had_session: bool,
+}
+
+/// How a connection ended that was not lost.
+#[derive(Debug)]
+pub(super) enum Left<T> {
+    /// The agent ends.
+    ForGood,
+    /// There is something better, this.
+    For(T),
+}
+
+/// What is kept of the broker that is connected, and of the others: what is owed may belong to a
+/// connection with one of them.
+#[derive(Debug)]
+pub(super) struct Place<'a> {
+    pub(super) this: &'a mut Kept,
+    pub(super) before: &'a mut [Kept],
+    pub(super) after: &'a mut [Kept],
 }
 
 /// A connection that the broker has accepted.
@@ -40,6 +68,7 @@ pub(super) struct Connection<'a> {
     config: &'a MqttConfig,
     intake: &'a Intake,
     kept: &'a mut Kept,
+    others: [&'a mut [Kept]; 2],
     inbox: Inbox,
     aliases: Aliases,
     window: Window,
@@ -56,14 +85,15 @@ impl<'a> Connection<'a> {
     pub(super) fn new(
         config: &'a MqttConfig,
         intake: &'a Intake,
-        kept: &'a mut Kept,
+        place: Place<'a>,
         keep_alive: Duration,
         body_bytes_max: usize,
     ) -> Self {
         Self {
             config,
             intake,
-            kept,
+            kept: place.this,
+            others: [place.before, place.after],
             inbox: Inbox::new(body_bytes_max),
             aliases: Aliases::new(ALIASES_MAX),
             window: Window::new(usize::from(config.in_flight_max)),
@@ -74,14 +104,44 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Serves the connection. Returns why it ended; `Ok` when the agent ends.
-    pub(super) async fn run(
+    /// Serves the connection. Returns why it ended: it was lost, the agent ends, or `better` came.
+    pub(super) async fn run<T>(
         mut self,
         stream: Box<dyn Io>,
+        forgotten: Option<IntakeBatch>,
         shutdown: &mut Shutdown,
-    ) -> Result<(), Lost> {
-        let (mut read, mut write) = tokio::io::split(stream);
-        let mut sending: Option<Sending> = None;
+        better: impl Future<Output = T>,
+    ) -> Result<Left<T>, Lost> {
+        let (read, mut write) = tokio::io::split(stream);
+        let ended = self
+            .exchange(read, &mut write, forgotten, shutdown, better)
+            .await;
+        let (left, sending) = match ended {
+            Ok(ended) => ended,
+            Err(lost) => {
+                self.tell_off(&lost, &mut write).await;
+                return Err(lost);
+            }
+        };
+        self.leave(write, sending).await?;
+        Ok(left)
+    }
+
+    async fn exchange<T>(
+        &mut self,
+        mut read: ReadHalf<Box<dyn Io>>,
+        write: &mut WriteHalf<Box<dyn Io>>,
+        forgotten: Option<IntakeBatch>,
+        shutdown: &mut Shutdown,
+        better: impl Future<Output = T>,
+    ) -> Result<(Left<T>, Option<Sending>), Lost> {
+        let mut better = std::pin::pin!(better);
+        let mut sending = forgotten.and_then(|batch| hand_over(self.intake, batch));
+        self.intake.sync_now();
+        if self.kept.session.is_asking() {
+            write_ping_request(&mut self.out);
+            self.pinged = Some(self.now());
+        }
         let mut all_delivered = true;
         loop {
             let now = self.now();
@@ -102,7 +162,7 @@ impl<'a> Connection<'a> {
                     sending = None;
                     sent.map_err(|Closed| Lost::StoreEnded)?;
                 }
-                delivered = deliver(&mut write, &mut self.out), if !all_delivered => {
+                delivered = deliver(write, &mut self.out), if !all_delivered => {
                     delivered.map_err(Lost::Io)?;
                     all_delivered = true;
                     self.last_sent = self.now();
@@ -115,9 +175,8 @@ impl<'a> Connection<'a> {
                     sending = self.handle_bytes()?;
                 }
                 () = sleep_until(self.intake.clock(), wake) => {}
-                () = ended(shutdown) => {
-                    return self.leave(read, write, sending).await;
-                }
+                better = &mut better => return Ok((Left::For(better), sending)),
+                () = ended(shutdown) => return Ok((Left::ForGood, sending)),
             }
         }
     }
@@ -144,11 +203,15 @@ impl<'a> Connection<'a> {
             PacketType::Publish => self.handle_publish(packet, batch, owed)?,
             PacketType::PubRel => {
                 let release = Ack::read(body, version).map_err(Lost::Malformed)?;
-                self.kept
-                    .session
-                    .handle_release(release.packet_id, &mut self.out);
+                let packet_id = release.packet_id;
+                let session = &mut self.kept.session;
+                if let Some(receipt) = session.handle_release(packet_id, &mut self.out) {
+                    set_mark(batch, session.mark(packet_id));
+                    batch.owe(receipt);
+                    *owed += 1;
+                }
             }
-            PacketType::SubAck => self.handle_suback(packet)?,
+            PacketType::SubAck => self.handle_suback(body)?,
             PacketType::Disconnect => {
                 let disconnect = Disconnect::read(body, version).map_err(Lost::Malformed)?;
                 return Err(Lost::Dismissed {
@@ -156,7 +219,15 @@ impl<'a> Connection<'a> {
                     reason: disconnect.reason.map(str::to_owned),
                 });
             }
-            PacketType::PingResp => {}
+            PacketType::PingResp => {
+                if let Some((marks, receipt)) = self.kept.session.handle_pong() {
+                    for mark in marks {
+                        set_mark(batch, mark);
+                    }
+                    batch.owe(receipt);
+                    self.intake.sync_now();
+                }
+            }
             PacketType::Connect
             | PacketType::ConnAck
             | PacketType::PubAck
@@ -192,6 +263,7 @@ impl<'a> Connection<'a> {
         };
         let mut record = publish.record(batch.received_at(), topic, None);
         self.config.topic_templates.add_fields(&mut record);
+        self.config.topic_templates.add_fields(&mut record);
         if packet.missing > 0 {
             let told = format!(
                 "message of {} bytes on topic {topic:?} was cut to {}: raise packet_bytes_max",
@@ -205,20 +277,23 @@ impl<'a> Connection<'a> {
         }
         *owed += usize::from(receipt.is_some());
         batch.push(record, receipt);
+        if publish.qos == Qos::ExactlyOnce {
+            set_mark(batch, self.kept.session.mark(publish.packet_id));
+        }
         Ok(())
     }
 
-    fn handle_suback(&mut self, packet: &Packet) -> Result<(), Lost> {
-        let answer = read_suback(&packet.bytes, self.config.version)
-            .ok_or(Lost::Malformed(Malformed::Subscription))?;
+    fn handle_suback(&mut self, body: &[u8]) -> Result<(), Lost> {
+        let answer = SubAck::read(body, self.config.version).map_err(Lost::Malformed)?;
+        let granted: Vec<Granted> = answer.granted().collect();
         let now = self.now();
         let subscriptions = &mut self.kept.subscriptions;
-        match subscriptions.handle_answer(now, answer.packet_id, &answer.refused) {
+        match subscriptions.handle_answer(now, answer.packet_id, &granted) {
             Answer::Granted => {
                 tracing::info!(source = self.intake.name(), "subscribed");
                 self.intake.counters().clear_error();
             }
-            Answer::Refused(told) => {
+            Answer::Lacking(told) => {
                 tracing::warn!(source = self.intake.name(), "{told}");
                 self.intake.counters().set_error(told);
             }
@@ -229,9 +304,13 @@ impl<'a> Connection<'a> {
 
     fn handle_settled(&mut self, receipts: Vec<Receipt>) {
         let mut current = 0;
-        for receipt in receipts {
+        for owed in receipts.into_iter().map(Owed::of) {
             let session = &mut self.kept.session;
-            current += usize::from(session.handle_settled(receipt, &mut self.out));
+            current += usize::from(session.handle_settled(owed, &mut self.out));
+            for other in self.others.iter_mut().flat_map(|others| others.iter_mut()) {
+                // Not connected, and so nothing is answered there.
+                other.session.handle_settled(owed, &mut self.out);
+            }
         }
         self.window.handle_settled(self.now(), current);
     }
@@ -241,7 +320,9 @@ impl<'a> Connection<'a> {
         if reading && self.kept.subscriptions.is_overdue(now) {
             return Err(Lost::Silent);
         }
-        if let Some((packet_id, topics)) = self.kept.subscriptions.poll_subscribe(now) {
+        if self.kept.session.is_ready()
+            && let Some((packet_id, topics)) = self.kept.subscriptions.poll_subscribe(now)
+        {
             let (version, qos) = (self.config.version, self.config.qos);
             write_subscribe(&mut self.out, version, qos, packet_id, &topics)
                 .map_err(Lost::Unwritable)?;
@@ -273,19 +354,35 @@ impl<'a> Connection<'a> {
                 Some(_) | None => ping,
             }
         });
-        let subscriptions = self.kept.subscriptions.poll_timeout();
-        let subscriptions = if reading { subscriptions } else { None };
+        let subscriptions = if reading && self.kept.session.is_ready() {
+            self.kept.subscriptions.poll_timeout()
+        } else {
+            None
+        };
         ping.into_iter().chain(subscriptions).min()
+    }
+
+    /// Tells the broker what it did wrong, where MQTT has words for it.
+    async fn tell_off(&mut self, lost: &Lost, write: &mut WriteHalf<Box<dyn Io>>) {
+        let reason_code = if let Lost::Malformed(malformed) = lost {
+            malformed.reason_code()
+        } else if let Lost::Unexpected(_) = lost {
+            PROTOCOL_ERROR
+        } else {
+            return;
+        };
+        if self.config.version == MqttVersion::V5 {
+            write_disconnect_because(&mut self.out, reason_code);
+            drop(tokio::time::timeout(FAREWELL_MAX, deliver(write, &mut self.out)).await);
+        }
     }
 
     /// Ends in order: what was read is stored and acknowledged, if that does not take long.
     async fn leave(
-        mut self,
-        read: ReadHalf<Box<dyn Io>>,
+        &mut self,
         mut write: WriteHalf<Box<dyn Io>>,
         sending: Option<Sending>,
     ) -> Result<(), Lost> {
-        drop(read);
         let farewell = async {
             if let Some(sending) = sending {
                 sending.await.map_err(|Closed| Lost::StoreEnded)?;
@@ -310,5 +407,13 @@ impl<'a> Connection<'a> {
 
     fn now(&self) -> Monotonic {
         self.intake.clock().monotonic()
+    }
+}
+
+/// Which numbers are held becomes durable with the records before.
+pub(super) fn set_mark(batch: &mut IntakeBatch, (key, numbers): Mark) {
+    match numbers {
+        Some(numbers) => batch.set_checkpoint(&key, numbers),
+        None => batch.forget_checkpoint(&key),
     }
 }

@@ -97,6 +97,7 @@ async fn store_until_closed(
                 }
                 let receipts = batch.take_receipts().into_iter();
                 waiting.extend(receipts.map(|(_, receipt)| receipt));
+                waiting.extend(batch.take_checkpoint_receipts());
             }
             () = stalled.wait() => {
                 stalled.take();

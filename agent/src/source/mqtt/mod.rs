@@ -8,54 +8,43 @@
 
 mod connection;
 mod inbox;
+pub(crate) mod open;
+mod order;
 pub(in crate::source) mod owed;
-pub(in crate::source) mod packets;
+pub(crate) mod packets;
 mod session;
 mod subscriptions;
+mod websocket;
 pub(in crate::source) mod window;
 
 use std::fmt;
 use std::future::{Future, pending};
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use pipeline::config::MqttConfig;
-use pipeline::decode::mqtt::{Header, Malformed, PacketType};
+use pipeline::config::{MqttBroker, MqttConfig};
+use pipeline::decode::mqtt::{Malformed, PacketType, reason_words};
 use pipeline::time::Monotonic;
+use pipeline::websocket::WebSocketError;
 use ring::rand::{SecureRandom, SystemRandom};
-use rustls_pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, WriteHalf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, WriteHalf};
 
 use crate::clock::Clock;
 use crate::intake::{Closed, Intake, IntakeBatch, Shutdown};
 use crate::telemetry::SourceCount;
-use crate::tls::{self, TlsError};
-use connection::{ALIASES_MAX, Connection, Kept};
-use packets::{ConnAck, Unwritable};
+use crate::tls::TlsError;
+use connection::{Connection, Kept, Left, Place, set_mark};
+use open::{CONNECT_MAX, Opened, open};
+use order::Order;
+use owed::Owed;
+use packets::Unwritable;
 use session::Session;
 use subscriptions::Subscriptions;
 
-/// How long it may take from looking up the name to the broker's CONNACK.
-const CONNECT_MAX: Duration = Duration::from_secs(20);
-
-/// The ceiling of the first wait before a connection is made again.
-const BACKOFF_INITIAL: Duration = Duration::from_millis(500);
-
-/// The ceiling of every wait.
-const BACKOFF_MAX: Duration = Duration::from_secs(30);
-
-/// What lasts so long was a good connection: the waits begin anew.
-const GOOD: Duration = Duration::from_secs(30);
-
-/// A larger CONNACK is nonsense.
-const CONNACK_BYTES_MAX: usize = 64 * 1024;
-
 /// A connection of any kind.
-pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
@@ -64,7 +53,7 @@ pub(super) type Sending = Pin<Box<dyn Future<Output = Result<(), Closed>> + Send
 
 /// Why a connection was not made or has ended.
 #[derive(Debug)]
-enum Lost {
+pub(crate) enum Lost {
     /// The host name leads nowhere.
     Name(io::Error),
     /// The host does not answer.
@@ -79,6 +68,8 @@ enum Lost {
     Handshake(io::Error),
     /// The host cannot be the name in a certificate.
     ServerName,
+    /// The server does not speak WebSocket, or not as it should.
+    WebSocket(WebSocketError),
     /// The broker does not want us.
     Refused(String),
     /// The broker said DISCONNECT.
@@ -116,19 +107,18 @@ impl fmt::Display for Lost {
             Self::Tls(error) => error.fmt(f),
             Self::Handshake(error) => write!(f, "TLS handshake with the broker failed: {error}"),
             Self::ServerName => f.write_str("broker's host cannot be a name in a certificate"),
+            Self::WebSocket(error) => write!(f, "broker's WebSocket failed: {error}"),
             Self::Refused(reason) => write!(f, "broker refuses the connection: {reason}"),
-            Self::Dismissed {
-                reason_code: 0x8e, ..
-            } => f.write_str("broker closed the connection: another client uses this client_id"),
             Self::Dismissed {
                 reason_code,
                 reason,
             } => {
+                let words = reason_words(*reason_code);
                 write!(
                     f,
-                    "broker closed the connection with reason {reason_code:#04x}"
+                    "broker closed the connection: {words} (reason {reason_code:#04x})"
                 )?;
-                reason.iter().try_for_each(|text| write!(f, " ({text})"))
+                reason.iter().try_for_each(|text| write!(f, ": {text}"))
             }
             Self::ClosedByBroker => f.write_str("broker closed the connection"),
             Self::Silent => f.write_str("broker does not answer any more"),
@@ -142,51 +132,259 @@ impl fmt::Display for Lost {
 
 /// Runs the source until `shutdown`.
 pub(crate) async fn run(config: MqttConfig, intake: Intake, mut shutdown: Shutdown) {
-    let mut kept = Kept {
-        session: Session::new(config.version),
-        subscriptions: Subscriptions::new(&config.topics),
-    };
-    let mut attempt = 0;
-    let mut connected_before = false;
+    let mut client = Client::new(&config, &intake).await;
+    let mut ready = None;
     while !*shutdown.borrow() {
-        let started = intake.clock().monotonic();
-        let opened = tokio::select! {
-            () = ended(&mut shutdown) => return,
-            opened = tokio::time::timeout(CONNECT_MAX, open(&config)) => opened,
-        };
-        let served = match opened {
-            Ok(Ok(opened)) => {
-                intake
-                    .counters()
-                    .add(SourceCount::Reconnects, u64::from(connected_before));
-                connected_before = true;
-                serve(&config, &intake, &mut kept, opened, &mut shutdown).await
-            }
-            Ok(Err(lost)) => Err(lost),
-            Err(_) => Err(Lost::TimedOut),
-        };
-        let lost = match served {
-            Ok(()) | Err(Lost::StoreEnded) => return,
-            Err(lost) => lost,
-        };
-        let now = intake.clock().monotonic();
-        attempt = if now.since(started) >= GOOD {
-            0
+        let opened = if let Some(opened) = ready.take() {
+            Ok(opened)
         } else {
-            attempt + 1
+            tokio::select! {
+                () = ended(&mut shutdown) => return,
+                opened = client.open() => opened,
+            }
         };
-        let wait = backoff(attempt, random());
-        let told = format!("{}:{}: {lost}", config.host, config.port);
+        let (wait, lost) = match opened {
+            Ok(opened) => {
+                let since = client.now();
+                match client.serve(opened, &mut shutdown).await {
+                    Ok(Left::ForGood) | Err(Lost::StoreEnded) => return,
+                    Ok(Left::For((broker, better))) => {
+                        client.order.handle_better(broker);
+                        ready = Some(better);
+                        continue;
+                    }
+                    Err(lost) => {
+                        let told = client.tell(&lost);
+                        (
+                            client.order.handle_lost(since, client.now(), random()),
+                            told,
+                        )
+                    }
+                }
+            }
+            Err(lost) => {
+                let told = client.tell(&lost);
+                (client.order.handle_unreachable(random()), told)
+            }
+        };
         tracing::warn!(
             source = intake.name(),
             retry_in_ms = wait.as_millis(),
-            "{told}"
+            "{lost}"
         );
-        intake.counters().set_error(told);
+        intake.counters().set_error(lost);
         tokio::select! {
             () = ended(&mut shutdown) => return,
-            () = rest(&intake, &mut kept, wait) => {}
+            () = client.rest(wait) => {}
         }
+    }
+}
+
+/// The source over all its connections.
+struct Client<'a> {
+    config: &'a MqttConfig,
+    intake: &'a Intake,
+    /// One for each broker.
+    kept: Vec<Kept>,
+    order: Order,
+    /// How many connections were made, with whichever broker.
+    connections: u32,
+    /// Whether a lost session was told already.
+    is_loss_told: bool,
+}
+
+impl<'a> Client<'a> {
+    async fn new(config: &'a MqttConfig, intake: &'a Intake) -> Self {
+        let checkpoints = intake.checkpoints();
+        let kept = config.brokers.iter().map(|broker| {
+            let port = broker.port.to_string();
+            let owner = session::owner([config.client_id.as_str(), &broker.host, &port]);
+            Kept {
+                session: Session::new(config.version, owner, &checkpoints),
+                subscriptions: Subscriptions::new(&config.topics, config.version, config.qos),
+                had_session: false,
+            }
+        });
+        let kept: Vec<Kept> = kept.collect();
+        // Of brokers and client identifiers that are configured no more.
+        let mut batch = intake.batch();
+        for (key, _) in &checkpoints {
+            if session::is_mark(key) && !kept.iter().any(|kept| kept.session.owns(key)) {
+                batch.forget_checkpoint(key);
+            }
+        }
+        if intake.send(batch).await == Err(Closed) {
+            tracing::debug!(
+                source = intake.name(),
+                "the store ended before the source began"
+            );
+        }
+        Self {
+            config,
+            intake,
+            order: Order::new(kept.len()),
+            kept,
+            connections: 0,
+            is_loss_told: false,
+        }
+    }
+
+    fn now(&self) -> Monotonic {
+        self.intake.clock().monotonic()
+    }
+
+    fn broker(&self) -> Option<&'a MqttBroker> {
+        self.config.brokers.get(self.order.current())
+    }
+
+    /// What is said about a connection that was not made or is lost.
+    fn tell(&self, lost: &Lost) -> String {
+        match self.broker() {
+            Some(broker) => format!("{}:{}: {lost}", broker.host, broker.port),
+            None => lost.to_string(),
+        }
+    }
+
+    /// Connects to the broker whose turn it is.
+    async fn open(&self) -> Result<Opened, Lost> {
+        let Some(broker) = self.broker() else {
+            return Err(Lost::TimedOut);
+        };
+        tokio::time::timeout(
+            CONNECT_MAX,
+            open(self.config, broker, &self.config.client_id, false),
+        )
+        .await
+        .unwrap_or(Err(Lost::TimedOut))
+    }
+
+    /// Serves an accepted connection and counts it while it lasts.
+    async fn serve(
+        &mut self,
+        opened: Opened,
+        shutdown: &mut Shutdown,
+    ) -> Result<Left<(usize, Opened)>, Lost> {
+        let (config, intake, current) = (self.config, self.intake, self.order.current());
+        intake
+            .counters()
+            .add(SourceCount::Reconnects, u64::from(self.connections > 0));
+        self.connections = self.connections.wrapping_add(1).max(1);
+        let (before, rest) = self.kept.split_at_mut(current);
+        let Some((this, after)) = rest.split_first_mut() else {
+            return Err(Lost::TimedOut);
+        };
+        let is_lost = this.had_session && !opened.session_present;
+        this.had_session = true;
+        let forgotten = this
+            .session
+            .handle_connected(self.connections, opened.session_present)
+            .map(|(marks, receipt)| {
+                let mut batch = intake.batch();
+                for mark in marks {
+                    set_mark(&mut batch, mark);
+                }
+                batch.owe(receipt);
+                batch
+            });
+        this.subscriptions
+            .handle_connected(intake.clock().monotonic(), opened.session_present);
+        if is_lost && !config.has_short_session() {
+            tell_loss(intake, &mut self.is_loss_told);
+        }
+        intake.counters().clear_error();
+        intake.counters().add(SourceCount::Connections, 1);
+        tell_connected(config, intake, current, &opened);
+        let keep_alive = match opened.keep_alive_s {
+            Some(seconds) => Duration::from_secs(u64::from(seconds)),
+            None => config.keep_alive,
+        };
+        let body_bytes_max = config
+            .packet_bytes_max
+            .as_usize()
+            .min(intake.record_bytes_max());
+        let place = Place {
+            this,
+            before,
+            after,
+        };
+        let connection = Connection::new(config, intake, place, keep_alive, body_bytes_max);
+        let better = better(config, current);
+        let ended = connection
+            .run(opened.stream, forgotten, shutdown, better)
+            .await;
+        if let Some(kept) = self.kept.get_mut(current) {
+            kept.session.handle_disconnected();
+        }
+        intake.counters().subtract(SourceCount::Connections, 1);
+        ended
+    }
+
+    /// Waits before the next attempt. Receipts that come back meanwhile still count: a QoS 2
+    /// message that is durable must not be stored again.
+    async fn rest(&mut self, wait: Duration) {
+        let settle = async {
+            loop {
+                for owed in self.intake.settled().await.into_iter().map(Owed::of) {
+                    let mut nobody = BytesMut::new();
+                    for kept in &mut self.kept {
+                        kept.session.handle_settled(owed, &mut nobody);
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = settle => {}
+        }
+    }
+}
+
+/// Looks now and then whether a broker that comes before `current` answers again.
+async fn better(config: &MqttConfig, current: usize) -> (usize, Opened) {
+    loop {
+        if current == 0 {
+            pending::<()>().await;
+        }
+        tokio::time::sleep(config.return_interval).await;
+        for (number, broker) in config.brokers.iter().take(current).enumerate() {
+            let opening = open(config, broker, &config.client_id, false);
+            if let Ok(Ok(opened)) = tokio::time::timeout(CONNECT_MAX, opening).await {
+                return (number, opened);
+            }
+        }
+    }
+}
+
+/// Counts a session that the broker has lost, and tells it once.
+fn tell_loss(intake: &Intake, is_told: &mut bool) {
+    intake.counters().add(SourceCount::SessionsLost, 1);
+    if std::mem::replace(is_told, true) {
+        return;
+    }
+    tracing::warn!(
+        source = intake.name(),
+        "the broker has lost the session: what it held for this client meanwhile is gone; \
+         let it keep sessions on disk (mosquitto: persistence true) and for longer than outages \
+         last; further losses are only counted, as sessions_lost"
+    );
+}
+
+fn tell_connected(config: &MqttConfig, intake: &Intake, current: usize, opened: &Opened) {
+    let broker = config.brokers.get(current);
+    let host = broker.map_or("", |broker| broker.host.as_str());
+    tracing::info!(
+        source = intake.name(),
+        broker = host,
+        session_present = opened.session_present,
+        "connected to the broker"
+    );
+    if let Some(granted_s) = opened.session_expiry_s
+        && u64::from(granted_s) < config.session_expiry.as_secs()
+    {
+        tracing::warn!(
+            source = intake.name(),
+            "the broker keeps the session for {granted_s} s only, not for session_expiry"
+        );
     }
 }
 
@@ -230,129 +428,6 @@ pub(super) async fn deliver(
         }
     }
     write.flush().await
-}
-
-/// Serves an accepted connection and counts it while it lasts.
-async fn serve(
-    config: &MqttConfig,
-    intake: &Intake,
-    kept: &mut Kept,
-    (stream, answer): (Box<dyn Io>, ConnAck),
-    shutdown: &mut Shutdown,
-) -> Result<(), Lost> {
-    let now = intake.clock().monotonic();
-    let session_present = answer.session_present;
-    kept.session.handle_connected(session_present);
-    kept.subscriptions.handle_connected(now, session_present);
-    intake.counters().clear_error();
-    intake.counters().add(SourceCount::Connections, 1);
-    tracing::info!(
-        source = intake.name(),
-        session_present,
-        "connected to the broker"
-    );
-    let keep_alive = match answer.keep_alive_s {
-        Some(seconds) => Duration::from_secs(u64::from(seconds)),
-        None => config.keep_alive,
-    };
-    let body_bytes_max = config
-        .packet_bytes_max
-        .as_usize()
-        .min(intake.record_bytes_max());
-    let connection = Connection::new(config, intake, kept, keep_alive, body_bytes_max);
-    let ended = connection.run(stream, shutdown).await;
-    intake.counters().subtract(SourceCount::Connections, 1);
-    ended
-}
-
-/// Waits before the next attempt. Receipts that come back meanwhile still count: a QoS 2 message
-/// that is durable must not be stored again.
-async fn rest(intake: &Intake, kept: &mut Kept, wait: Duration) {
-    let settle = async {
-        loop {
-            for receipt in intake.settled().await {
-                let mut nobody = BytesMut::new();
-                kept.session.handle_settled(receipt, &mut nobody);
-            }
-        }
-    };
-    tokio::select! {
-        () = tokio::time::sleep(wait) => {}
-        () = settle => {}
-    }
-}
-
-/// Connects and introduces itself.
-async fn open(config: &MqttConfig) -> Result<(Box<dyn Io>, ConnAck), Lost> {
-    let tcp = reach(&config.host, config.port).await?;
-    tcp.set_nodelay(true).map_err(Lost::Io)?;
-    let mut stream: Box<dyn Io> = match &config.tls {
-        None => Box::new(tcp),
-        Some(tls) => {
-            // Read at each attempt, because certificates are renewed.
-            let tls = tls::client_config(tls).map_err(Lost::Tls)?;
-            let name = ServerName::try_from(config.host.clone()).map_err(|_| Lost::ServerName)?;
-            let connector = tokio_rustls::TlsConnector::from(Arc::new(tls));
-            Box::new(
-                connector
-                    .connect(name, tcp)
-                    .await
-                    .map_err(Lost::Handshake)?,
-            )
-        }
-    };
-    let connect = packets::connect(config, ALIASES_MAX).map_err(Lost::Unwritable)?;
-    stream.write_all(&connect).await.map_err(Lost::Io)?;
-    stream.flush().await.map_err(Lost::Io)?;
-    let packet = read_first(&mut stream).await?;
-    let answer = packets::read_connack(&packet, config.version)
-        .ok_or(Lost::Unexpected(PacketType::ConnAck))?;
-    match answer.refused {
-        Some(reason) => Err(Lost::Refused(reason)),
-        None => Ok((stream, answer)),
-    }
-}
-
-/// Tries every address of the host in turn.
-async fn reach(host: &str, port: u16) -> Result<TcpStream, Lost> {
-    let nowhere = || io::Error::new(io::ErrorKind::NotFound, "no address");
-    let mut last = Lost::Name(nowhere());
-    for address in tokio::net::lookup_host((host, port))
-        .await
-        .map_err(Lost::Name)?
-    {
-        match TcpStream::connect(address).await {
-            Ok(tcp) => return Ok(tcp),
-            Err(error) => last = Lost::Unreachable(error),
-        }
-    }
-    Err(last)
-}
-
-/// Reads exactly one packet, byte by byte where its length is not known: what follows it belongs
-/// to the connection.
-async fn read_first(stream: &mut Box<dyn Io>) -> Result<Vec<u8>, Lost> {
-    let mut packet = Vec::new();
-    loop {
-        packet.push(stream.read_u8().await.map_err(Lost::Io)?);
-        if let Some(header) = Header::read(&packet).map_err(Lost::Malformed)? {
-            if header.kind != PacketType::ConnAck || header.body_len > CONNACK_BYTES_MAX {
-                return Err(Lost::Unexpected(header.kind));
-            }
-            packet.resize(header.packet_len(), 0);
-            let body = packet.get_mut(header.header_len..).unwrap_or_default();
-            stream.read_exact(body).await.map_err(Lost::Io)?;
-            return Ok(packet);
-        }
-    }
-}
-
-/// The wait before attempt number `attempt`: at least half of a ceiling that doubles, so that a
-/// broker that is down costs next to nothing and many clients do not come back at once.
-fn backoff(attempt: u32, random: u32) -> Duration {
-    let doubled = BACKOFF_INITIAL.saturating_mul(1 << attempt.saturating_sub(1).min(16));
-    let half = doubled.min(BACKOFF_MAX) / 2;
-    half + half.mul_f64(f64::from(random) / f64::from(u32::MAX))
 }
 
 fn random() -> u32 {

@@ -4,6 +4,7 @@ use pipeline::receipt::Receipt;
 
 /// What is owed for a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::enum_variant_names, reason = "they are the names of packets")]
 pub(in crate::source) enum Owed {
     /// PUBACK, on the connection it came by and on no other.
     PubAck {
@@ -19,6 +20,14 @@ pub(in crate::source) enum Owed {
         /// The packet.
         packet_id: u16,
     },
+    /// PUBCOMP, on whichever connection the session has. Packet 0, which does not exist, stands
+    /// for all that was found on a connection to be held no more.
+    PubComp {
+        /// The session, or that connection.
+        session: u32,
+        /// The packet.
+        packet_id: u16,
+    },
 }
 
 impl Owed {
@@ -30,6 +39,7 @@ impl Owed {
                 packet_id,
             } => (0, connection, packet_id),
             Self::PubRec { session, packet_id } => (PUBREC, session, packet_id),
+            Self::PubComp { session, packet_id } => (PUBCOMP, session, packet_id),
         };
         Receipt::new(kind | (u64::from(owner) << 16) | u64::from(packet_id))
     }
@@ -39,14 +49,19 @@ impl Owed {
         let number = receipt.into_number();
         let packet_id = u16::try_from(number & 0xffff).unwrap_or(0);
         let owner = u32::try_from((number >> 16) & 0xffff_ffff).unwrap_or(0);
-        if number & PUBREC == 0 {
-            Self::PubAck {
-                connection: owner,
+        if number & PUBCOMP != 0 {
+            Self::PubComp {
+                session: owner,
+                packet_id,
+            }
+        } else if number & PUBREC != 0 {
+            Self::PubRec {
+                session: owner,
                 packet_id,
             }
         } else {
-            Self::PubRec {
-                session: owner,
+            Self::PubAck {
+                connection: owner,
                 packet_id,
             }
         }
@@ -54,6 +69,7 @@ impl Owed {
 }
 
 const PUBREC: u64 = 1 << 48;
+const PUBCOMP: u64 = 1 << 49;
 
 #[cfg(test)]
 mod tests {
@@ -68,6 +84,10 @@ mod tests {
                 packet_id,
             });
             check(Owed::PubRec {
+                session: owner,
+                packet_id,
+            });
+            check(Owed::PubComp {
                 session: owner,
                 packet_id,
             });

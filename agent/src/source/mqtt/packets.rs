@@ -1,7 +1,7 @@
-//! Packets as they go out, and the few that only a server sends, by rumqttc's codec.
+//! Packets as they go out, by rumqttc's codec.
 //!
-//! What comes from a peer that may be hostile is read by `pipeline::decode::mqtt`, which checks
-//! what rumqttc does not; acknowledgements are written here because they are two numbers.
+//! What comes in is read by `pipeline::decode::mqtt`, which checks what rumqttc does not;
+//! acknowledgements are written here because they are two numbers.
 
 use bytes::{BufMut, BytesMut};
 use pipeline::config::{MqttConfig, MqttVersion, Qos, Secret};
@@ -51,9 +51,14 @@ pub(in crate::source) fn write_disconnect(out: &mut BytesMut) {
     out.put_slice(&[0xe0, 0]);
 }
 
+/// Writes DISCONNECT with a reason code of MQTT 5.
+pub(in crate::source) fn write_disconnect_because(out: &mut BytesMut, reason_code: u8) {
+    out.put_slice(&[0xe0, 1, reason_code]);
+}
+
 /// What of an outgoing packet does not fit MQTT.
 #[derive(Debug)]
-pub(in crate::source) struct Unwritable(String);
+pub(crate) struct Unwritable(String);
 
 impl std::fmt::Display for Unwritable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -61,30 +66,36 @@ impl std::fmt::Display for Unwritable {
     }
 }
 
-/// CONNECT as `config` wants it.
-pub(super) fn connect(config: &MqttConfig, aliases_max: u16) -> Result<BytesMut, Unwritable> {
+/// CONNECT as `config` wants it, but for the client identifier; `clean` wants no session, neither
+/// an earlier nor a later one.
+pub(super) fn connect(
+    config: &MqttConfig,
+    client_id: &str,
+    clean: bool,
+    aliases_max: u16,
+) -> Result<BytesMut, Unwritable> {
     let mut out = BytesMut::new();
     let keep_alive = u16::try_from(config.keep_alive.as_secs()).unwrap_or(u16::MAX);
     let username = config.username.clone().unwrap_or_default();
     let password = config.password.as_ref().map_or("", Secret::expose);
     match config.version {
         MqttVersion::V311 => {
-            let mut connect = v4::Connect::new(config.client_id.as_str());
+            let mut connect = v4::Connect::new(client_id);
             connect.keep_alive = keep_alive;
-            connect.clean_session = false;
+            connect.clean_session = clean;
             connect.login = Some(v4::Login::new(username, password));
             connect.write(&mut out).map_err(unwritable)?;
         }
         MqttVersion::V5 => {
             let mut properties = v5::ConnectProperties::new();
             let expiry = u32::try_from(config.session_expiry.as_secs()).unwrap_or(u32::MAX);
-            properties.session_expiry_interval = Some(expiry);
+            properties.session_expiry_interval = Some(if clean { 0 } else { expiry });
             properties.receive_maximum = Some(config.in_flight_max.max(1));
             properties.topic_alias_max = Some(aliases_max);
             let connect = v5::Connect {
                 keep_alive,
-                client_id: config.client_id.clone(),
-                clean_start: false,
+                client_id: client_id.to_owned(),
+                clean_start: clean,
                 properties: Some(properties),
             };
             let login = v5::Login::new(username, password);
@@ -139,93 +150,6 @@ pub(super) fn write_subscribe(
     Ok(())
 }
 
-/// The broker's answer to CONNECT.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ConnAck {
-    /// Whether the broker kept the session.
-    pub(super) session_present: bool,
-    /// Why it does not want us.
-    pub(super) refused: Option<String>,
-    /// The keep-alive it wants instead, in seconds.
-    pub(super) keep_alive_s: Option<u16>,
-}
-
-/// Reads a whole CONNACK; `None` when it is not one.
-pub(super) fn read_connack(packet: &[u8], version: MqttVersion) -> Option<ConnAck> {
-    let mut packet = BytesMut::from(packet);
-    match version {
-        MqttVersion::V311 => {
-            let v4::Packet::ConnAck(answer) = v4::Packet::read(&mut packet, usize::MAX).ok()?
-            else {
-                return None;
-            };
-            let success = answer.code == v4::ConnectReturnCode::Success;
-            Some(ConnAck {
-                session_present: answer.session_present,
-                refused: (!success).then(|| format!("{:?}", answer.code)),
-                keep_alive_s: None,
-            })
-        }
-        MqttVersion::V5 => {
-            let v5::Packet::ConnAck(answer) = v5::Packet::read(&mut packet, None).ok()? else {
-                return None;
-            };
-            let success = answer.code == v5::ConnectReturnCode::Success;
-            let properties = answer.properties.as_ref();
-            let reason = properties.and_then(|properties| properties.reason_string.as_ref());
-            Some(ConnAck {
-                session_present: answer.session_present,
-                refused: (!success).then(|| match reason {
-                    Some(reason) => format!("{:?} ({reason})", answer.code),
-                    None => format!("{:?}", answer.code),
-                }),
-                keep_alive_s: properties.and_then(|properties| properties.server_keep_alive),
-            })
-        }
-    }
-}
-
-/// The broker's answer to SUBSCRIBE: for each filter nothing, or why not.
-pub(super) struct SubAck {
-    /// Of the SUBSCRIBE.
-    pub(super) packet_id: u16,
-    /// In the order of the filters.
-    pub(super) refused: Vec<Option<String>>,
-}
-
-/// Reads a whole SUBACK; `None` when it is not one.
-pub(super) fn read_suback(packet: &[u8], version: MqttVersion) -> Option<SubAck> {
-    let mut packet = BytesMut::from(packet);
-    match version {
-        MqttVersion::V311 => {
-            let v4::Packet::SubAck(answer) = v4::Packet::read(&mut packet, usize::MAX).ok()? else {
-                return None;
-            };
-            let refused = answer.return_codes.iter().map(|code| {
-                let granted = matches!(code, v4::SubscribeReasonCode::Success(_));
-                (!granted).then(|| "refused".to_owned())
-            });
-            Some(SubAck {
-                packet_id: answer.pkid,
-                refused: refused.collect(),
-            })
-        }
-        MqttVersion::V5 => {
-            let v5::Packet::SubAck(answer) = v5::Packet::read(&mut packet, None).ok()? else {
-                return None;
-            };
-            let refused = answer.return_codes.iter().map(|code| {
-                let granted = matches!(code, v5::SubscribeReasonCode::Success(_));
-                (!granted).then(|| format!("{code:?}"))
-            });
-            Some(SubAck {
-                packet_id: answer.pkid,
-                refused: refused.collect(),
-            })
-        }
-    }
-}
-
 fn unwritable(error: impl std::fmt::Display) -> Unwritable {
     Unwritable(error.to_string())
 }
@@ -233,57 +157,6 @@ fn unwritable(error: impl std::fmt::Display) -> Unwritable {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn answers_of_a_broker() {
-        let check = |packet: &[u8], version, expected: Option<(bool, bool, Option<u16>)>| {
-            let read = read_connack(packet, version).map(|read| {
-                (
-                    read.session_present,
-                    read.refused.is_some(),
-                    read.keep_alive_s,
-                )
-            });
-            assert_eq!(read, expected, "{packet:02x?}");
-        };
-        check(
-            &[0x20, 2, 0, 0],
-            MqttVersion::V311,
-            Some((false, false, None)),
-        );
-        check(
-            &[0x20, 2, 1, 0],
-            MqttVersion::V311,
-            Some((true, false, None)),
-        );
-        check(
-            &[0x20, 2, 0, 5],
-            MqttVersion::V311,
-            Some((false, true, None)),
-        );
-        check(&[0x20, 2, 0, 99], MqttVersion::V311, None);
-        check(&[0xd0, 0], MqttVersion::V311, None);
-        check(
-            &[0x20, 3, 1, 0, 0],
-            MqttVersion::V5,
-            Some((true, false, None)),
-        );
-        check(
-            &[0x20, 6, 0, 0, 3, 19, 0, 9],
-            MqttVersion::V5,
-            Some((false, false, Some(9))),
-        );
-        check(
-            &[0x20, 3, 0, 0x87, 0],
-            MqttVersion::V5,
-            Some((false, true, None)),
-        );
-        let subscribed = read_suback(&[0x90, 4, 0, 7, 1, 0x80], MqttVersion::V311).unwrap();
-        assert_eq!(subscribed.packet_id, 7);
-        assert_eq!(subscribed.refused, [None, Some("refused".to_owned())]);
-        let subscribed = read_suback(&[0x90, 5, 0, 7, 0, 2, 0x87], MqttVersion::V5).unwrap();
-        assert_eq!(subscribed.refused, [None, Some("NotAuthorized".to_owned())]);
-    }
 
     #[test]
     fn acknowledgements() {

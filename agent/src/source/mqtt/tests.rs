@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pipeline::config::{ByteSize, MqttVersion, Qos, Secret};
+use pipeline::config::{ByteSize, MqttBroker, MqttVersion, Qos, Secret};
 use pipeline::decode::mqtt::TopicTemplates;
 use tokio::net::TcpListener;
 
@@ -11,9 +11,13 @@ use super::*;
 
 fn config(port: u16, version: MqttVersion) -> MqttConfig {
     MqttConfig {
-        host: "127.0.0.1".to_owned(),
-        port,
-        tls: None,
+        brokers: vec![MqttBroker {
+            host: "127.0.0.1".to_owned(),
+            port,
+            tls: None,
+            websocket_path: None,
+        }],
+        return_interval: Duration::from_secs(1),
         version,
         client_id: "gw".to_owned(),
         topics: vec!["a/#".to_owned()],
@@ -123,7 +127,7 @@ async fn a_message_that_is_too_large_is_cut_and_passed() {
 async fn what_goes_wrong_is_told_and_tried_again() {
     check(MqttVersion::V311, |listener, harness| async move {
         let answers: [(&[u8], &str); 3] = [
-            (b"\x20\x02\0\x05", "refuses the connection: NotAuthorized"),
+            (b"\x20\x02\0\x05", "refuses the connection: not authorized"),
             (b"\x00\x02", "not MQTT"),
             (b"", "closed the connection"),
         ];
@@ -140,17 +144,87 @@ async fn what_goes_wrong_is_told_and_tried_again() {
     .await;
 }
 
-#[test]
-fn waits_grow_to_a_cap() {
-    let check = |attempt, random, expected_ms| {
-        let wait = backoff(attempt, random);
-        assert_eq!(wait.as_millis(), expected_ms, "attempt {attempt}");
-    };
-    check(0, 0, 250);
-    check(1, 0, 250);
-    check(1, u32::MAX, 500);
-    check(2, u32::MAX, 1000);
-    check(7, u32::MAX, 30_000);
-    check(7, 0, 15_000);
-    check(u32::MAX, u32::MAX, 30_000);
+/// MQTT 5: a broker may give a topic a number, which holds for the connection.
+#[tokio::test]
+async fn topic_aliases_of_the_broker_hold_for_a_connection() {
+    check(MqttVersion::V5, |listener, harness| async move {
+        let mut broker = accept(&listener).await;
+        let (_, connect) = broker.hear_any().await;
+        // Topic Alias Maximum 64, Receive Maximum 1000, Session Expiry 1 h.
+        for property in [&b"\x22\0\x40"[..], b"\x21\x03\xe8", b"\x11\0\0\x0e\x10"] {
+            assert!(
+                connect.windows(property.len()).any(|part| part == property),
+                "{connect:02x?}"
+            );
+        }
+        broker.say(b"\x20\x03\0\0\0").await;
+        broker.hear_any().await;
+        broker.say(b"\x90\x04\0\x01\0\x01").await;
+        broker.say(b"\x32\x0c\0\x03a/b\0\x07\x03\x23\0\x01x").await;
+        broker.say(b"\x32\x09\0\0\0\x08\x03\x23\0\x01y").await;
+        broker.hear(b"\x40\x02\0\x07\x40\x02\0\x08").await;
+        let topics = harness
+            .records()
+            .into_iter()
+            .map(|mut record| record.fields.remove("topic"));
+        assert_eq!(
+            topics.collect::<Vec<_>>(),
+            [Some("a/b".into()), Some("a/b".into())]
+        );
+        drop(broker);
+        // The number means nothing on another connection: that is told with its reason code.
+        let mut broker = accept(&listener).await;
+        broker.hear_any().await;
+        broker.say(b"\x20\x03\x01\0\0").await;
+        broker.say(b"\x32\x09\0\0\0\x09\x03\x23\0\x01z").await;
+        assert_eq!(broker.hear_end().await, b"\xe0\x01\x94");
+    })
+    .await;
+}
+
+/// A filter that the broker refuses is told; the others go on.
+#[tokio::test]
+async fn a_refused_filter_holds_up_no_other() {
+    check(MqttVersion::V5, |listener, harness| async move {
+        let mut broker = accept(&listener).await;
+        broker.hear_any().await;
+        broker.say(b"\x20\x03\0\0\0").await;
+        broker.hear_any().await;
+        broker
+            .say(b"\x90\x04\0\x01\0\x87\x32\x09\0\x03a/b\0\x08\0s")
+            .await;
+        broker.hear(b"\x40\x02\0\x08").await;
+        let error = harness.counters.error().unwrap();
+        assert!(
+            error.contains("\"a/#\": not authorized (code 0x87)"),
+            "{error}"
+        );
+        // It is asked for again after a while, and then all is well.
+        let (first, body) = broker.hear_any().await;
+        assert_eq!((first, &body[..2]), (0x82, &b"\0\x02"[..]));
+        broker
+            .say(b"\x90\x04\0\x02\0\x01\x32\x09\0\x03a/b\0\x09\0t")
+            .await;
+        broker.hear(b"\x40\x02\0\x09").await;
+        assert_eq!(harness.counters.error(), None);
+    })
+    .await;
+}
+
+/// A broker that forgets is subscribed to each time, and stores what it held anew.
+#[tokio::test]
+async fn a_session_that_is_lost_is_counted() {
+    check(MqttVersion::V311, |listener, harness| async move {
+        for lost in 0..3 {
+            let mut broker = accept(&listener).await;
+            broker.hear(CONNECT).await;
+            broker.say(b"\x20\x02\0\0").await;
+            assert_eq!(broker.hear_any().await.0, 0x82);
+            assert_eq!(harness.counters.get(SourceCount::SessionsLost), lost);
+            // Held, and lost with the session.
+            broker.say(b"\x34\x08\0\x03a/b\0\x06y").await;
+            broker.hear(b"\x50\x02\0\x06").await;
+        }
+    })
+    .await;
 }

@@ -27,12 +27,14 @@ static MQTT: Section = Section {
 static MQTT_KEYS: &[Key] = &[
     Key {
         name: "url",
-        kind: Kind::Url(UrlRule {
-            schemes: &["mqtt", "mqtts"],
-            path: false,
-        }),
+        kind: Kind::OneOrMore(&Kind::Url(UrlRule {
+            schemes: &["mqtt", "mqtts", "ws", "wss"],
+            path: true,
+        })),
         default: Default::Required,
-        doc: "The broker. The port is 1883, or 8883 with `mqtts`, when none is named.",
+        doc: "The broker, or several in the order in which they are tried. `ws` and `wss` are \
+              WebSocket, with the path `/mqtt` when none is named. The port is 1883, 8883 with \
+              `mqtts`, 80 with `ws` and 443 with `wss` when none is named.",
     },
     Key {
         name: "topics",
@@ -98,7 +100,13 @@ static MQTT_KEYS: &[Key] = &[
         doc: "How many messages may wait for their acknowledgement. \
               MQTT 5 tells the broker; for 3.1.1 write what the broker is set to.",
     },
-    super::destination::tls("With a `mqtts` URL."),
+    Key {
+        name: "return_interval",
+        kind: Kind::Duration(range(SECOND, DAY)),
+        default: Default::Text("1m"),
+        doc: "While a later broker of several serves, how often the earlier ones are tried.",
+    },
+    super::destination::tls("With a `mqtts` or `wss` URL."),
 ];
 
 static MQTT_LISTENER: Section = Section {

@@ -2,7 +2,7 @@
 
 mod file;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::decode::mqtt::{TopicTemplate, filters_overlap, share_group};
 use crate::decode::syslog::SyslogZone;
@@ -18,17 +18,7 @@ pub(super) fn check(parts: &Parts, problems: &mut Problems) {
     for (_, settings) in of_kind(&parts.sources, "mqtt") {
         needs(settings, "password", "username", problems);
         topics(settings, problems);
-        let Some(url) = settings.url("url") else {
-            continue;
-        };
-        let secure = url.scheme == "mqtts";
-        tls(settings, secure, "mqtts://", problems);
-        if !secure && settings.get("username").is_some() && !is_loopback(url) {
-            let message = "sends its password in the clear";
-            let suggestion = "write mqtts:// if the broker takes TLS".to_owned();
-            let at = settings.place_of("url");
-            problems.warning(at, &settings.path_of("url"), message, Some(suggestion));
-        }
+        brokers(settings, problems);
     }
     sessions(parts, problems);
     for (_, settings) in of_kind(&parts.sources, "syslog") {
@@ -80,6 +70,35 @@ fn listener(settings: &Settings, problems: &mut Problems) {
     }
 }
 
+/// What the URLs of a source say, each and together.
+fn brokers(settings: &Settings, problems: &mut Problems) {
+    let path = settings.path_of("url");
+    let mut places = BTreeSet::new();
+    let mut secure = settings.urls("url").count() == 0;
+    for (setting, url) in settings.urls("url") {
+        let is_secure = matches!(url.scheme, "mqtts" | "wss");
+        secure |= is_secure;
+        let has_path = matches!(url.scheme, "ws" | "wss");
+        if !has_path && !matches!(url.tail.as_str(), "" | "/") {
+            let suggestion = "write one like \"mqtt://host\"".to_owned();
+            let message = "has something after the host";
+            problems.error(setting.at, &path, message, Some(suggestion));
+        }
+        if !places.insert((url.host.to_ascii_lowercase(), url.port, url.scheme)) {
+            let suggestion = "leave it out".to_owned();
+            let message = "names a broker twice";
+            problems.error(setting.at, &path, message, Some(suggestion));
+        }
+        if !is_secure && settings.get("username").is_some() && !is_loopback(url) {
+            let better = if has_path { "wss" } else { "mqtts" };
+            let message = "sends its password in the clear";
+            let suggestion = format!("write {better}:// if the broker takes TLS");
+            problems.warning(setting.at, &path, message, Some(suggestion));
+        }
+    }
+    tls(settings, secure, "mqtts://", problems);
+}
+
 /// What is subscribed to twice comes twice, and a template that fits nothing is a mistake.
 fn topics(settings: &Settings, problems: &mut Problems) {
     let filters = settings.texts("topics");
@@ -114,11 +133,16 @@ fn topics(settings: &Settings, problems: &mut Problems) {
 fn sessions(parts: &Parts, problems: &mut Problems) {
     let mut owners = BTreeMap::new();
     for (_, settings) in of_kind(&parts.sources, "mqtt") {
-        let (Some(url), Some(id)) = (settings.url("url"), settings.text("client_id")) else {
+        let Some(id) = settings.text("client_id") else {
             continue;
         };
-        let host = url.host.to_ascii_lowercase();
-        if let Some(owner) = owners.insert((host, url.port, id), &settings.path) {
+        let others = settings.urls("url").filter_map(|(_, url)| {
+            let host = url.host.to_ascii_lowercase();
+            let owner = owners.insert((host, url.port, id), &settings.path)?;
+            (owner != &settings.path).then_some(owner)
+        });
+        // All of them are entered, whatever the first says.
+        if let Some(owner) = others.last() {
             let message = format!("is the client_id of {owner} at the same broker");
             let suggestion = "write another, or leave it out".to_owned();
             let at = settings.place_of("client_id");

@@ -89,7 +89,7 @@ fn one_mistake_each_in_sources() {
     let mqtt = |rest: &str| format!("[sources.x]\ntype = \"mqtt\"\ntopics = [\"a/#\"]\n{rest}");
     check_one(
         &mqtt("url = \"http://b\"\n"),
-        "4 sources.x.url: is a URL of another kind; begin it with mqtt:// or mqtts://",
+        "4 sources.x.url: is a URL of another kind; begin it with mqtt:// or mqtts:// or ws:// or wss://",
     );
     check_one(
         &mqtt("url = \"mqtt://u:p@b\"\n"),
@@ -130,6 +130,23 @@ fn one_mistake_each_in_sources() {
     check_one(
         "[sources.x]\ntype = \"mqtt\"\nurl = \"mqtt://b\"\ntopics = [\"a/#\", \"a#\"]\n",
         "4 sources.x.topics: \"a#\" is not a topic filter; \"#\" must be the whole last level",
+    );
+}
+
+#[test]
+fn one_mistake_each_in_several_brokers() {
+    let mqtt = |rest: &str| format!("[sources.x]\ntype = \"mqtt\"\ntopics = [\"a/#\"]\n{rest}");
+    check_one(
+        &mqtt("url = \"mqtt://b/c\"\n"),
+        "4 sources.x.url: has something after the host; write one like \"mqtt://host\"",
+    );
+    check_one(
+        &mqtt("url = [\"mqtt://b\", \"mqtt://B\"]\n"),
+        "4 sources.x.url: names a broker twice; leave it out",
+    );
+    check_one(
+        &mqtt("url = []\n"),
+        "4 sources.x.url: is an empty list; leave it out, or write at least one",
     );
 }
 

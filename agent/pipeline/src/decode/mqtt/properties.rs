@@ -15,18 +15,26 @@ pub(super) mod id {
     pub(in super::super) const CORRELATION_DATA: u8 = 9;
     pub(in super::super) const SUBSCRIPTION_IDENTIFIER: u8 = 11;
     pub(in super::super) const SESSION_EXPIRY: u8 = 17;
+    pub(in super::super) const ASSIGNED_CLIENT_ID: u8 = 18;
+    pub(in super::super) const SERVER_KEEP_ALIVE: u8 = 19;
     pub(in super::super) const AUTHENTICATION_METHOD: u8 = 21;
     pub(in super::super) const AUTHENTICATION_DATA: u8 = 22;
     pub(in super::super) const REQUEST_PROBLEM: u8 = 23;
     pub(in super::super) const WILL_DELAY: u8 = 24;
     pub(in super::super) const REQUEST_RESPONSE: u8 = 25;
+    pub(in super::super) const RESPONSE_INFORMATION: u8 = 26;
     pub(in super::super) const SERVER_REFERENCE: u8 = 28;
     pub(in super::super) const REASON_STRING: u8 = 31;
     pub(in super::super) const RECEIVE_MAXIMUM: u8 = 33;
     pub(in super::super) const TOPIC_ALIAS_MAXIMUM: u8 = 34;
     pub(in super::super) const TOPIC_ALIAS: u8 = 35;
+    pub(in super::super) const MAXIMUM_QOS: u8 = 36;
+    pub(in super::super) const RETAIN_AVAILABLE: u8 = 37;
     pub(in super::super) const USER_PROPERTY: u8 = 38;
     pub(in super::super) const MAXIMUM_PACKET_SIZE: u8 = 39;
+    pub(in super::super) const WILDCARDS_AVAILABLE: u8 = 40;
+    pub(in super::super) const IDENTIFIERS_AVAILABLE: u8 = 41;
+    pub(in super::super) const SHARED_AVAILABLE: u8 = 42;
 }
 
 /// The value of a property.
@@ -110,29 +118,26 @@ impl<'a> Properties<'a> {
 fn read_one<'a>(reader: &mut Reader<'a>) -> Result<(u8, Property<'a>), Malformed> {
     let id = reader.byte()?;
     let value = match id {
-        // The other flags and Maximum QoS, which only a server says.
         id::PAYLOAD_FORMAT
         | id::REQUEST_PROBLEM
         | id::REQUEST_RESPONSE
-        | 36
-        | 37
-        | 40
-        | 41
-        | 42 => Property::Number(u32::from(reader.byte()?)),
-        // With Server Keep Alive.
-        19 | id::RECEIVE_MAXIMUM | id::TOPIC_ALIAS_MAXIMUM | id::TOPIC_ALIAS => {
+        | id::MAXIMUM_QOS
+        | id::RETAIN_AVAILABLE
+        | id::WILDCARDS_AVAILABLE
+        | id::IDENTIFIERS_AVAILABLE
+        | id::SHARED_AVAILABLE => Property::Number(u32::from(reader.byte()?)),
+        id::SERVER_KEEP_ALIVE | id::RECEIVE_MAXIMUM | id::TOPIC_ALIAS_MAXIMUM | id::TOPIC_ALIAS => {
             Property::Number(u32::from(reader.u16()?))
         }
         id::MESSAGE_EXPIRY | id::SESSION_EXPIRY | id::WILL_DELAY | id::MAXIMUM_PACKET_SIZE => {
             Property::Number(reader.u32()?)
         }
         id::SUBSCRIPTION_IDENTIFIER => Property::Number(reader.variable()?),
-        // With Assigned Client Identifier and Response Information.
         id::CONTENT_TYPE
         | id::RESPONSE_TOPIC
-        | 18
+        | id::ASSIGNED_CLIENT_ID
         | id::AUTHENTICATION_METHOD
-        | 26
+        | id::RESPONSE_INFORMATION
         | id::SERVER_REFERENCE
         | id::REASON_STRING => Property::Text(reader.text()?),
         id::CORRELATION_DATA | id::AUTHENTICATION_DATA => Property::Bytes(reader.bytes()?),
@@ -150,7 +155,14 @@ fn check_value(id: u8, value: Property<'_>) -> Result<(), Malformed> {
             Property::Number(number),
         ) => number == 0,
         (
-            id::PAYLOAD_FORMAT | id::REQUEST_PROBLEM | id::REQUEST_RESPONSE,
+            id::PAYLOAD_FORMAT
+            | id::REQUEST_PROBLEM
+            | id::REQUEST_RESPONSE
+            | id::MAXIMUM_QOS
+            | id::RETAIN_AVAILABLE
+            | id::WILDCARDS_AVAILABLE
+            | id::IDENTIFIERS_AVAILABLE
+            | id::SHARED_AVAILABLE,
             Property::Number(number),
         ) => number > 1,
         (id::TOPIC_ALIAS, Property::Number(0)) => return Err(Malformed::TopicAlias),

@@ -21,6 +21,7 @@ const TAKEN: &[&str] = &[
     "correlation_data",
     "correlation_data_base64",
     "message_expiry_s",
+    "payload_format",
     "qos",
     "response_topic",
     "retain",

@@ -342,6 +342,8 @@ fn random_bytes_never_panic() {
             read(Subscription::read_subscribe(&body, version));
             read(Subscription::read_unsubscribe(&body, version));
             read(Disconnect::read(&body, version));
+            read(ConnAck::read(&body, version).map(|answer| answer.refusal(version)));
+            read(SubAck::read(&body, version).map(|answer| answer.granted().count()));
         }
         read(Header::read(&body));
         if let Ok(Connect {

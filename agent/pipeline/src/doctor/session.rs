@@ -1,0 +1,228 @@
+//! What a broker did when it was asked.
+
+use super::report::Finding;
+use crate::config::{MqttConfig, MqttVersion, Qos};
+use crate::decode::mqtt::{Granted, reason_words};
+
+/// What was learned from a broker with a client identifier of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Probe {
+    /// How long it took until it had accepted the client, in milliseconds.
+    pub connect_ms: u64,
+    /// For each filter of the source what it granted; fewer if it did not answer.
+    pub granted: Vec<Granted>,
+    /// Why there was no answer to the question for topics.
+    pub subscribe_error: Option<String>,
+    /// Whether it still had the session when the client came back; `None` where that could not be
+    /// tried.
+    pub session_present: Option<bool>,
+    /// How long it keeps a session, where that is not what was asked for, in seconds.
+    pub session_expiry_s: Option<u32>,
+    /// How many messages it sends before it wants an acknowledgement, where that was measured.
+    pub window: Option<u32>,
+}
+
+/// Judges what the broker at `place` did for a source.
+pub fn judge(about: &str, place: &str, config: &MqttConfig, probe: &Probe) -> Vec<Finding> {
+    let mut found = vec![Finding::ok(
+        about,
+        format!("{place} accepts the client ({} ms)", probe.connect_ms),
+    )];
+    if let Some(error) = &probe.subscribe_error {
+        let what = format!("{place} does not answer the subscription: {error}");
+        found.push(Finding::problem(
+            about,
+            what,
+            "look into the log of the broker",
+        ));
+    }
+    for (topic, granted) in config.topics.iter().zip(&probe.granted) {
+        found.push(topic_granted(about, topic, config, *granted));
+    }
+    found.extend(session(about, place, config, probe));
+    found.push(window(about, config, probe));
+    found
+}
+
+fn topic_granted(about: &str, topic: &str, config: &MqttConfig, granted: Granted) -> Finding {
+    match granted {
+        Granted::With(qos) if number(qos) < number(config.qos) => Finding::warning(
+            about,
+            format!(
+                "{topic:?} is granted with QoS {} instead of {}",
+                number(qos),
+                number(config.qos)
+            ),
+            "raise max_qos of the broker, or write a lower qos",
+        ),
+        Granted::With(qos) => Finding::ok(
+            about,
+            format!("{topic:?} is granted with QoS {}", number(qos)),
+        ),
+        Granted::Not(code) => {
+            let words = match config.version {
+                MqttVersion::V311 => "refused",
+                MqttVersion::V5 => reason_words(code),
+            };
+            Finding::problem(
+                about,
+                format!("{topic:?} is not granted: {words} (code {code:#04x})"),
+                "give the user the right to read it at the broker, or write another filter",
+            )
+        }
+    }
+}
+
+fn session(about: &str, place: &str, config: &MqttConfig, probe: &Probe) -> Option<Finding> {
+    if config.has_short_session() {
+        return Some(Finding::warning(
+            about,
+            "session_expiry is 0: what is published while the agent is not connected is lost",
+            "write session_expiry = \"7d\"",
+        ));
+    }
+    if let Some(seconds) = probe.session_expiry_s
+        && u64::from(seconds) < config.session_expiry.as_secs()
+    {
+        return Some(Finding::warning(
+            about,
+            format!("{place} keeps a session for {seconds} s, not for session_expiry"),
+            "raise the limit of the broker",
+        ));
+    }
+    Some(if probe.session_present? {
+        Finding::ok(about, format!("{place} keeps a session over connections"))
+    } else {
+        Finding::problem(
+            about,
+            format!(
+                "{place} does not keep a session over connections: what is published while the \
+                 agent is not connected is lost"
+            ),
+            "let the broker keep persistent sessions",
+        )
+    })
+}
+
+fn window(about: &str, config: &MqttConfig, probe: &Probe) -> Finding {
+    let mine = u32::from(config.in_flight_max);
+    match probe.window {
+        Some(window) if window < mine && config.version == MqttVersion::V311 => Finding::warning(
+            about,
+            format!("the broker sends {window} messages at a time, in_flight_max is {mine}"),
+            format!("write in_flight_max = {window}; or raise max_inflight_messages of mosquitto"),
+        ),
+        Some(window) => Finding::ok(
+            about,
+            format!("the broker sends {window} messages at a time"),
+        ),
+        None if config.version == MqttVersion::V5 => Finding::ok(
+            about,
+            format!("the broker is told to send {mine} messages at a time"),
+        ),
+        None => Finding::ok(
+            about,
+            format!("in_flight_max is {mine}; it should be what the broker is set to"),
+        ),
+    }
+}
+
+const fn number(qos: Qos) -> u8 {
+    match qos {
+        Qos::AtMostOnce => 0,
+        Qos::AtLeastOnce => 1,
+        Qos::ExactlyOnce => 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::report::Level;
+    use super::*;
+    use crate::config::{Config, Environment, SourceKind, SourceText, load};
+
+    fn config(more: &str) -> MqttConfig {
+        let text = format!(
+            "[agent]\nid = \"a\"\n[sources.x]\ntype = \"mqtt\"\nurl = \"mqtt://b\"\n\
+             topics = [\"a\", \"b/#\"]\n{more}\
+             [destinations.o]\ntype = \"directory\"\npath = \"/o\"\n"
+        );
+        let files = [SourceText::new("h.toml", text)];
+        let (config, _): (Config, _) = load(&files, &Environment::empty()).unwrap();
+        let Some(SourceKind::Mqtt(mqtt)) = config.sources.get("x").map(|one| one.kind.clone())
+        else {
+            panic!("not a source of MQTT")
+        };
+        mqtt
+    }
+
+    fn check(more: &str, probe: &Probe, expected: &[(Level, &str)]) {
+        let found = judge("sources.x", "b:1883", &config(more), probe);
+        assert_eq!(found.len(), expected.len(), "{found:?}");
+        for (finding, (level, words)) in found.iter().zip(expected) {
+            assert_eq!(finding.level, *level, "{finding:?}");
+            assert!(finding.what.contains(words), "{finding:?}");
+        }
+    }
+
+    #[test]
+    fn probes() {
+        let (ok, warning, problem) = (Level::Ok, Level::Warning, Level::Problem);
+        let granted = Granted::With(Qos::AtLeastOnce);
+        let good = Probe {
+            connect_ms: 3,
+            granted: vec![granted, granted],
+            session_present: Some(true),
+            ..Probe::default()
+        };
+        check(
+            "",
+            &good,
+            &[
+                (ok, "b:1883 accepts the client (3 ms)"),
+                (ok, "\"a\" is granted with QoS 1"),
+                (ok, "\"b/#\" is granted with QoS 1"),
+                (ok, "keeps a session"),
+                (ok, "in_flight_max is 20"),
+            ],
+        );
+        let bad = Probe {
+            granted: vec![Granted::With(Qos::AtMostOnce), Granted::Not(0x87)],
+            session_present: Some(false),
+            window: Some(10),
+            ..good.clone()
+        };
+        check(
+            "",
+            &bad,
+            &[
+                (ok, "accepts"),
+                (warning, "QoS 0 instead of 1"),
+                (problem, "not granted: refused (code 0x87)"),
+                (problem, "does not keep a session"),
+                (warning, "10 messages at a time, in_flight_max is 20"),
+            ],
+        );
+        let five = "version = \"5\"\n";
+        let short = Probe {
+            session_expiry_s: Some(60),
+            granted: Vec::new(),
+            ..good.clone()
+        };
+        let told = (warning, "keeps a session for 60 s");
+        check(five, &short, &[(ok, ""), told, (ok, "is told to send 20")]);
+        let none = format!("{five}session_expiry = \"0s\"\n");
+        check(
+            &none,
+            &short,
+            &[(ok, ""), (warning, "session_expiry is 0"), (ok, "")],
+        );
+        let silent = Probe {
+            subscribe_error: Some("closed".to_owned()),
+            session_present: None,
+            granted: Vec::new(),
+            ..good
+        };
+        check("", &silent, &[(ok, ""), (problem, "closed"), (ok, "")]);
+    }
+}
