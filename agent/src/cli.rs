@@ -47,6 +47,8 @@ pub(crate) enum Command {
     Check(ConfigArgs),
     /// Show the main job on this machine: listeners, a ring and a receiver on loopback
     Demo(DemoArgs),
+    /// Look at what the agent depends on (brokers, clock, certificates, disk) and say what to do
+    Doctor(DoctorArgs),
     /// Ask a running agent how it stands
     Status(StatusArgs),
     /// Have delivered records delivered once more, as far as the ring still holds them
@@ -80,6 +82,20 @@ pub(crate) struct DemoArgs {
     /// End after so many seconds instead of on Ctrl-C
     #[arg(long, value_name = "N")]
     pub(crate) seconds: Option<u64>,
+}
+
+/// What `doctor` looks at.
+#[derive(Args, Debug)]
+pub(crate) struct DoctorArgs {
+    /// Configuration file of the agent; it may run meanwhile
+    #[arg(short, long, value_name = "FILE", default_value = CONFIG_DEFAULT)]
+    pub(crate) config: PathBuf,
+    /// Configuration of a mosquitto on this machine, whose settings are looked at as well
+    #[arg(long, value_name = "FILE")]
+    pub(crate) mosquitto_conf: Option<PathBuf>,
+    /// One JSON document for programs
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// How `status` is shown.

@@ -126,6 +126,12 @@ fn drop_ins(path: &Path) -> Result<Vec<PathBuf>, Problem> {
     Ok(found)
 }
 
+/// The text of a configuration file, of whichever program; or why it cannot be read.
+pub(crate) fn read_bounded(path: &Path) -> Result<String, String> {
+    let bytes = read_up_to(path, FILE_BYTES_MAX).map_err(|error| cannot(&error))?;
+    String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())
+}
+
 fn read(path: &Path) -> Result<SourceText, Problem> {
     let name = path.display().to_string();
     let bytes = match read_up_to(path, FILE_BYTES_MAX) {

@@ -11,6 +11,7 @@ mod config_files;
 mod control;
 mod deliver;
 mod demo;
+mod doctor;
 mod file_storage;
 mod intake;
 mod metrics;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => app::run(&arguments.config),
         Command::Check(arguments) => check::run(&arguments.config),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Status(arguments) => app::status(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Ring(command) => ring_tool::run(&command),

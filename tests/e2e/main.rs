@@ -17,6 +17,8 @@ mod crash;
 #[cfg(test)]
 mod destinations;
 #[cfg(test)]
+mod doctor;
+#[cfg(test)]
 mod drain;
 #[cfg(test)]
 mod file;

@@ -12,6 +12,7 @@ pub(crate) mod open;
 mod order;
 pub(in crate::source) mod owed;
 pub(crate) mod packets;
+mod probe;
 mod session;
 mod subscriptions;
 mod websocket;
@@ -40,6 +41,7 @@ use open::{CONNECT_MAX, Opened, open};
 use order::Order;
 use owed::Owed;
 use packets::Unwritable;
+pub(crate) use probe::probe;
 use session::Session;
 use subscriptions::Subscriptions;
 
