@@ -8,6 +8,8 @@
 mod coverage;
 mod destinations;
 mod drivers;
+mod mutants;
+mod outliving;
 mod recovery;
 mod rot;
 mod store;
@@ -18,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use diskring::sim::{Rng, SharedDisk, SimDisk};
 use diskring::{AppendError, Compression, Options, Ring, RingId, Seq};
+use pipeline::Mutant;
 use pipeline::books::{Books, DestinationIndex};
 use pipeline::tally::{StretchId, StretchKind};
 
@@ -39,7 +42,7 @@ fn the_law_holds_in_every_history() {
     };
     let mut coverage = Coverage::default();
     for seed in seeds {
-        match run(seed) {
+        match run(seed, Mutant::None) {
             Ok(seen) => coverage.add(&seen),
             Err(text) => panic!("SIM_SEED={seed}: {text}"),
         }
@@ -57,6 +60,7 @@ struct World {
     rng: Rng,
     disk: SharedDisk,
     options: Options,
+    mutant: Mutant,
     blocks: bool,
     payload_max: usize,
     ring: Ring<SharedDisk>,
@@ -78,9 +82,9 @@ struct World {
     coverage: Coverage,
 }
 
-/// Runs the history of one seed; the text says what went wrong.
-fn run(seed: u64) -> Result<Coverage, String> {
-    let mut world = World::new(seed)?;
+/// Runs the history of one seed, with a rule broken or none; the text says what went wrong.
+fn run(seed: u64, mutant: Mutant) -> Result<Coverage, String> {
+    let mut world = World::new(seed, mutant)?;
     let operations = 60 + world.rng.below(200);
     for number in 0..operations {
         world
@@ -102,7 +106,7 @@ fn run(seed: u64) -> Result<Coverage, String> {
 }
 
 impl World {
-    fn new(seed: u64) -> Result<Self, String> {
+    fn new(seed: u64, mutant: Mutant) -> Result<Self, String> {
         let mut rng = Rng::new(seed);
         let is_small = !rng.one_in(8);
         let segment_pages = 11 + rng.below(6);
@@ -127,7 +131,8 @@ impl World {
             disk,
             options,
             payload_max,
-            books: Books::open(&ring).map_err(fatal)?,
+            books: Books::open_mutant(&ring, mutant).map_err(fatal)?,
+            mutant,
             ring,
             durable: Truth::default(),
             steps: Vec::new(),
@@ -173,6 +178,7 @@ impl World {
             42..=44 => self.replay(),
             45..=49 => self.begin_some(),
             50 if self.rng.one_in(2) => self.stop_replays(),
+            51 if self.rng.one_in(2) => self.outlive(),
             _ if self.rng.one_in(3) => self.recover(),
             _ => Ok(()),
         };

@@ -11,7 +11,7 @@ use crate::ring_untrue;
 const SEEDS: u64 = 20_000;
 
 /// The first seed whose history the mutant does not survive.
-fn killed_by<T>(history: impl Fn(u64) -> Result<T, String>) -> Option<(u64, String)> {
+pub(crate) fn killed_by<T>(history: impl Fn(u64) -> Result<T, String>) -> Option<(u64, String)> {
     (0..SEEDS).find_map(|seed| {
         let outcome = catch_unwind(AssertUnwindSafe(|| history(seed)));
         match outcome {

@@ -17,6 +17,7 @@ pub mod doctor;
 pub mod encode;
 pub mod growth;
 pub mod moves;
+mod mutant;
 pub mod passwords;
 pub mod period;
 pub mod rate_limit;
@@ -32,3 +33,6 @@ pub mod transform;
 pub mod turns;
 pub mod websocket;
 pub mod write_budget;
+
+#[cfg(feature = "sim")]
+pub use mutant::Mutant;

@@ -11,6 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use diskring::Seq;
 
+use crate::mutant::Mutant;
+
 pub use stretch::{Stretch, StretchId, StretchKind};
 
 /// What became of a source's records, ever.
@@ -107,6 +109,7 @@ pub struct DestinationTally {
     /// The number that was given last: whoever still speaks of a stretch that is no more must not
     /// be taken for the driver of a new one. A restart has no such drivers.
     last: StretchId,
+    pub(crate) mutant: Mutant,
 }
 
 /// How many numbers of a destination have a fixed place in its state.
@@ -130,6 +133,7 @@ impl DestinationTally {
             live: Stretch::live(start.get()),
             others: BTreeMap::new(),
             last: StretchId::LIVE,
+            mutant: Mutant::None,
         }
     }
 
@@ -199,6 +203,7 @@ impl DestinationTally {
             live,
             others: stretches,
             last: last.unwrap_or(StretchId::LIVE),
+            mutant: Mutant::None,
         };
         tally.add_evicted(UNKNOWN_SOURCE, unknown);
         Some(tally)
@@ -207,7 +212,12 @@ impl DestinationTally {
     /// Everything before has a final verdict, and maybe more.
     pub fn committed(&self) -> Seq {
         let owed = self.owed();
-        let committed = owed.map(|(_, stretch)| stretch.committed()).min();
+        let committed = owed.map(|(_, stretch)| stretch.committed());
+        let committed = if self.mutant.is(Mutant::CommittedMax) {
+            committed.max()
+        } else {
+            committed.min()
+        };
         committed.unwrap_or(self.live.committed())
     }
 
@@ -276,6 +286,8 @@ impl DestinationTally {
         let mut of_kind = self.stretches().filter(|(_, stretch)| stretch.kind == kind);
         let next = match kind {
             StretchKind::Live => of_kind.next(),
+            StretchKind::Backlog if self.mutant.is(Mutant::OldestBacklogFirst) => of_kind.next(),
+            StretchKind::Replay if self.mutant.is(Mutant::NewestReplayFirst) => of_kind.last(),
             StretchKind::Backlog => of_kind.max_by_key(|(_, backlog)| backlog.limit),
             StretchKind::Replay => of_kind.min_by_key(|(_, replay)| replay.mark),
         };
@@ -294,14 +306,22 @@ impl DestinationTally {
         self.counted = entries;
     }
 
-    /// So many of a stretch wait, as was counted anew; gives how many fewer these are than were
-    /// thought.
+    /// So many of a stretch wait, now that it takes other sources.
+    pub(crate) fn set_waiting(&mut self, id: StretchId, waiting: u64) {
+        if let Some(stretch) = self.stretch_mut(id) {
+            stretch.waiting = waiting;
+        }
+    }
+
+    /// So many of a stretch wait at most, as was counted anew; gives how many fewer these are than
+    /// were thought. What was given up once does not wait again: of what has rotted a later count
+    /// may know more.
     pub(crate) fn recount(&mut self, id: StretchId, waiting: u64) -> u64 {
         let Some(stretch) = self.stretch_mut(id) else {
             return 0;
         };
         let missing = stretch.waiting.saturating_sub(waiting);
-        stretch.waiting = waiting;
+        stretch.waiting -= missing;
         missing
     }
 
@@ -317,12 +337,13 @@ impl DestinationTally {
     ///
     /// What could not be read is left to a recount, which knows for whom it was.
     pub(crate) fn commit(&mut self, id: StretchId, end: Seq, outcome: BatchOutcome) {
+        let mutant = self.mutant;
         let Some(stretch) = self.stretch_mut(id) else {
             return;
         };
         stretch.skip_to(end);
         stretch.waiting = stretch.waiting.saturating_sub(outcome.settled());
-        if stretch.kind == StretchKind::Replay {
+        if stretch.kind == StretchKind::Replay && !mutant.is(Mutant::ReplaysDelivered) {
             self.replayed += outcome.delivered;
             return;
         }
@@ -373,7 +394,9 @@ impl DestinationTally {
             waiting,
             ..self.live
         };
-        self.live.waiting = self.live.waiting.saturating_sub(waiting);
+        if !self.mutant.is(Mutant::WaitingKept) {
+            self.live.waiting = self.live.waiting.saturating_sub(waiting);
+        }
         self.live.skip_to(at);
         Some(self.begin(backlog))
     }
@@ -402,7 +425,8 @@ impl DestinationTally {
 
     /// Forgets a stretch once everything of it has a final verdict.
     pub(crate) fn finish(&mut self, id: StretchId) {
-        if self.others.get(&id).is_some_and(Stretch::is_finished) {
+        let is_finished = self.others.get(&id).is_some_and(Stretch::is_finished);
+        if is_finished && !self.mutant.is(Mutant::FinishedKept) {
             self.others.remove(&id);
         }
     }
@@ -425,13 +449,15 @@ impl DestinationTally {
 
     /// The stretches whose records count.
     fn owed(&self) -> impl Iterator<Item = (StretchId, &Stretch)> {
+        let owes_all = self.mutant.is(Mutant::ReplaysOwed);
         self.stretches()
-            .filter(|(_, stretch)| stretch.kind != StretchKind::Replay)
+            .filter(move |(_, stretch)| stretch.kind != StretchKind::Replay || owes_all)
     }
 
     fn owes(&self, id: StretchId) -> bool {
         self.stretch(id)
             .is_some_and(|stretch| stretch.kind != StretchKind::Replay)
+            || self.mutant.is(Mutant::ReplaysEvicted)
     }
 
     fn of_kind(&self, kind: StretchKind) -> usize {

@@ -13,7 +13,7 @@ impl World {
     pub(super) fn recover(&mut self) -> Result<(), String> {
         self.coverage.count("cuts", 1);
         let ring = self.open_ring()?;
-        let books = Books::open(&ring).map_err(fatal)?;
+        let books = Books::open_mutant(&ring, self.mutant).map_err(fatal)?;
         let (first, next) = (ring.first().get(), ring.next().get());
         let steps = std::mem::take(&mut self.steps);
         let mut truth = self.durable.clone();
@@ -98,16 +98,7 @@ impl World {
         self.sync()?;
         for name in self.open.keys().cloned().collect::<Vec<_>>() {
             for kind in [StretchKind::Backlog, StretchKind::Replay, StretchKind::Live] {
-                while self.now.destinations[&name].next(kind).is_some() {
-                    self.begin(&name, kind)?;
-                    // Nothing is left where all of it was gone.
-                    let key = (name.clone(), kind);
-                    while self.drivers.contains_key(&key) && self.read_on(&name, kind)? {}
-                    self.commit_up_to(&name, kind, u64::MAX)?;
-                    if kind == StretchKind::Live {
-                        break;
-                    }
-                }
+                self.deliver(&name, kind)?;
             }
             let tally = self.books.tallies(&self.ring)[&name].clone();
             let left = tally.live().committed();
@@ -119,6 +110,21 @@ impl World {
         self.sync()?;
         self.coverage.count("histories drained", 1);
         self.now.compare(&self.ring, &self.books)
+    }
+
+    /// Delivers all stretches of a kind to their ends.
+    pub(super) fn deliver(&mut self, name: &str, kind: StretchKind) -> Result<(), String> {
+        while self.now.destinations[name].next(kind).is_some() {
+            self.begin(name, kind)?;
+            // Nothing is left where all of it was gone.
+            let key = (name.to_owned(), kind);
+            while self.drivers.contains_key(&key) && self.read_on(name, kind)? {}
+            self.commit_up_to(name, kind, u64::MAX)?;
+            if kind == StretchKind::Live {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 

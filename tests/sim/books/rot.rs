@@ -1,16 +1,18 @@
-//! Books over a ring that rots, with drivers that die with records in hand: no record waits for
-//! ever, and the sum stays what it was.
+//! Books over a ring that rots, with backlogs, replays and drivers that die with records in hand:
+//! no record waits for ever, every stretch ends, and the sum stays what it was.
 
 use diskring::sim::{Rng, SharedDisk, SimDisk};
-use diskring::{AppendError, Compression, Options, Read, Ring, RingId, Unrecovered};
+use diskring::{AppendError, Compression, Options, Read, Ring, RingId, Seq, Unrecovered};
 use pipeline::books::{Books, DestinationIndex};
-use pipeline::tally::{BatchOutcome, DestinationTally, StretchId, UNKNOWN_SOURCE};
+use pipeline::tally::{
+    BatchOutcome, DestinationTally, Stretch, StretchId, StretchKind, UNKNOWN_SOURCE,
+};
 
 use super::PAGE;
 
 const SEGMENT_PAGES: usize = 10;
 const SEGMENTS: usize = 6;
-const SEEDS: u64 = 120;
+const SEEDS: u64 = 240;
 const SOURCES: usize = 3;
 
 /// A ring with three sources and three destinations, each of which takes one source more.
@@ -24,27 +26,78 @@ struct World {
     /// Whether drivers die with records in hand.
     dies: bool,
     unknown_evictions: u64,
+    seen: Seen,
     /// Entries of each source, ever.
     stored: [u64; SOURCES],
 }
 
+/// What the histories have seen of stretches that are not live.
+#[derive(Debug, Default)]
+struct Seen {
+    splits: u64,
+    replays: u64,
+    lost_in_backlogs: u64,
+    lost_in_replays: u64,
+    deaths_in_backlogs: u64,
+    deaths_in_replays: u64,
+}
+
 #[test]
 fn nothing_waits_for_what_has_rotted() {
+    let mut all = Seen::default();
     let (mut truncated, mut evicted, mut unknown, mut unknown_evictions) = (0, 0, 0, 0);
-    for seed in 0..SEEDS {
+    let only = super::number("SIM_SEED");
+    for seed in only.map_or(0..SEEDS, |seed| seed..seed + 1) {
         let mut world = World::new(seed);
         let tallies = world
             .run()
             .unwrap_or_else(|text| panic!("seed {seed}: {text}"));
         unknown_evictions += world.unknown_evictions;
+        all.add(&world.seen);
         for tally in tallies {
             truncated += tally.truncated();
             evicted += evicted_by(&tally);
             unknown += tally.evicted().get(&UNKNOWN_SOURCE).copied().unwrap_or(0);
         }
     }
+    if only.is_some() {
+        return;
+    }
     eprintln!("{truncated} truncated, {evicted} evicted, {unknown} of them unknown");
+    eprintln!("{unknown_evictions} evictions of who knows whose, {all:?}");
     assert!(truncated > 100 && evicted > 100 && unknown > 20 && unknown_evictions > 5);
+    assert!(all.splits > 200 && all.replays > 50);
+    assert!(all.lost_in_backlogs > 50 && all.lost_in_replays > 20);
+    assert!(all.deaths_in_backlogs > 20 && all.deaths_in_replays > 3);
+}
+
+impl Seen {
+    fn add(&mut self, other: &Self) {
+        self.splits += other.splits;
+        self.replays += other.replays;
+        self.lost_in_backlogs += other.lost_in_backlogs;
+        self.lost_in_replays += other.lost_in_replays;
+        self.deaths_in_backlogs += other.deaths_in_backlogs;
+        self.deaths_in_replays += other.deaths_in_replays;
+    }
+
+    /// So much of a stretch of this kind could not be read.
+    fn lose(&mut self, kind: StretchKind, count: u64) {
+        match kind {
+            StretchKind::Live => {}
+            StretchKind::Backlog => self.lost_in_backlogs += count,
+            StretchKind::Replay => self.lost_in_replays += count,
+        }
+    }
+
+    /// The driver of a stretch of this kind dies.
+    fn die(&mut self, kind: StretchKind) {
+        match kind {
+            StretchKind::Live => {}
+            StretchKind::Backlog => self.deaths_in_backlogs += 1,
+            StretchKind::Replay => self.deaths_in_replays += 1,
+        }
+    }
 }
 
 fn evicted_by(tally: &DestinationTally) -> u64 {
@@ -77,25 +130,33 @@ impl World {
             evictions: 0,
             dies: seed.is_multiple_of(2),
             unknown_evictions: 0,
+            seen: Seen::default(),
             stored: [0; SOURCES],
         };
         world.open();
         world
     }
 
-    /// Fills, lets rot, evicts, and reads to the end; the tallies at last.
+    /// Fills, lets rot, evicts, splits, replays, and reads to the end; the tallies at last.
     fn run(&mut self) -> Result<Vec<DestinationTally>, String> {
         for _ in 0..2 + self.rng.below(3) {
             self.fill();
+            self.trace("filled");
             self.rot();
             if self.rng.one_in(2) {
                 self.recover();
+                self.trace("recovered");
             }
             for sources in 1..=SOURCES {
-                match self.rng.below(4) {
-                    0 => self.drain(sources),
-                    1 if self.dies => self.die(sources),
-                    _ => {}
+                for _ in 0..self.rng.below(4) {
+                    match self.rng.below(10) {
+                        0..2 => self.drain(sources),
+                        2..4 => self.split(sources),
+                        4..6 => self.replay(sources),
+                        6..9 if self.dies => self.die(sources),
+                        _ => {}
+                    }
+                    self.trace("acted");
                 }
             }
         }
@@ -105,7 +166,8 @@ impl World {
             let tally = self.tally(sources);
             let settled = tally.delivered() + tally.truncated() + evicted_by(&tally);
             let stored: u64 = self.stored.iter().take(sources).sum();
-            if tally.waiting() != 0 || settled != stored {
+            let is_over = tally.stretches().count() == 1 && tally.live().waiting() == 0;
+            if !is_over || settled != stored {
                 return Err(format!("{sources} sources stored {stored}: {tally:?}"));
             }
             tallies.push(tally);
@@ -157,32 +219,40 @@ impl World {
         let oldest = self.ring.oldest().unwrap();
         let counts = self.ring.counts(oldest.first, oldest.end).unwrap();
         let is_known = counts.values().sum::<u64>() == oldest.end.since(oldest.first);
+        let before: Vec<DestinationTally> = (1..=SOURCES).map(|of| self.tally(of)).collect();
         self.books.evict(&mut self.ring).unwrap();
         self.books.write(&mut self.ring).unwrap();
         self.ring.evict_oldest().unwrap();
         self.evictions += 1;
+        self.trace("evicted");
         if self.dies {
             return;
         }
         // Nothing is in hand: what waits is what is left, and so it is where some was unknown.
-        for sources in 1..=SOURCES {
-            let tally = self.tally(sources);
-            let (start, end) = (tally.committed(), self.ring.next());
-            let counts = self.ring.counts(start, end).unwrap();
-            let left: u64 = match sources {
-                SOURCES => end.since(start),
-                _ => counts
-                    .iter()
-                    .filter(|(tag, _)| usize::from(**tag) < sources)
-                    .map(|(_, count)| count)
-                    .sum(),
-            };
-            assert!(tally.waiting() >= left);
-            if start == oldest.end && (sources == SOURCES || !is_known) {
-                assert_eq!(tally.waiting(), left, "{sources} sources");
-                self.unknown_evictions += u64::from(!is_known);
+        for (before, sources) in before.iter().zip(1..=SOURCES) {
+            for (id, stretch) in self.tally(sources).stretches() {
+                let left = self.left(sources, stretch);
+                assert!(stretch.waiting() >= left);
+                let is_moved = before.stretch(id).unwrap().committed() < stretch.committed();
+                if is_moved && (sources == SOURCES || !is_known) {
+                    assert_eq!(stretch.waiting(), left, "{sources} sources: {stretch:?}");
+                    self.unknown_evictions += u64::from(!is_known);
+                }
             }
         }
+    }
+
+    /// How many records of a stretch the ring still has for the destination of so many sources.
+    fn left(&self, sources: usize, stretch: &Stretch) -> u64 {
+        let start = stretch.committed();
+        let end = stretch.limit().unwrap_or(self.ring.next());
+        if sources == SOURCES {
+            return end.since(start);
+        }
+        let counts = self.ring.counts(start, end).unwrap();
+        let counts = counts.iter();
+        let taken = counts.filter(|(tag, _)| usize::from(**tag) < sources);
+        taken.map(|(_, count)| count).sum()
     }
 
     /// Flips bits in frames and in what segments open with; not in headers, without which a
@@ -211,38 +281,102 @@ impl World {
         self.open();
     }
 
-    /// A driver takes everything in hand, and begins anew without it.
+    /// Everything that waits becomes a backlog, unless there are too many.
+    fn split(&mut self, sources: usize) {
+        let (index, at) = (self.open[sources - 1], self.ring.durable());
+        let is_split = self.books.split(&mut self.ring, index, at).unwrap();
+        self.seen.splits += u64::from(is_split);
+    }
+
+    /// Some of what was delivered is to come once more.
+    fn replay(&mut self, sources: usize) {
+        let delivered = self.tally(sources).committed();
+        let oldest = self.ring.first();
+        let span = usize::try_from(delivered.since(oldest)).unwrap();
+        let first = oldest.get() + u64::try_from(self.rng.below(span / 2 + 1)).unwrap();
+        let (index, range) = (self.open[sources - 1], (Seq::new(first), delivered));
+        let mark = self.rng.next_u64();
+        let replayed = self.books.replay(&mut self.ring, index, range, mark);
+        self.seen.replays += u64::from(replayed.unwrap().is_some());
+    }
+
+    /// How a history goes, for `SIM_SEED=7 SIM_TRACE=1`.
+    fn trace(&self, what: &str) {
+        if std::env::var("SIM_TRACE").is_err() {
+            return;
+        }
+        let (first, next) = (self.ring.first(), self.ring.next());
+        eprintln!("{what}: {first}..{next}, stored {:?}", self.stored);
+        for sources in 1..=SOURCES {
+            let tally = self.tally(sources);
+            let counted = tally.delivered() + tally.truncated() + evicted_by(&tally);
+            let waiting = tally.waiting();
+            eprintln!("  {sources}: {counted} + {waiting} {tally:?}");
+            for (_, stretch) in tally.stretches() {
+                eprintln!("    left {}", self.left(sources, stretch));
+            }
+        }
+    }
+
+    fn stretches(&self, sources: usize) -> Vec<(StretchId, Stretch)> {
+        let tally = self.tally(sources);
+        let stretches = tally.stretches();
+        stretches.map(|(id, stretch)| (id, *stretch)).collect()
+    }
+
+    /// The driver of a stretch takes everything in hand, and begins anew without it.
     fn die(&mut self, sources: usize) {
+        let stretches = self.stretches(sources);
+        let (id, stretch) = stretches[self.rng.below(stretches.len())];
+        self.seen.die(stretch.kind());
         self.books
-            .given(self.open[sources - 1], StretchId::LIVE, self.ring.durable());
+            .given(self.open[sources - 1], id, self.ring.durable());
     }
 
     /// Delivers everything to the destination that takes so many sources.
     fn drain(&mut self, sources: usize) {
+        for (id, stretch) in self.stretches(sources) {
+            if self.rng.one_in(2) {
+                let index = self.open[sources - 1];
+                let opened = self
+                    .books
+                    .open_stretch(&mut self.ring, index, stretch.kind());
+                opened.unwrap();
+            }
+            self.drain_stretch(sources, id);
+        }
+    }
+
+    fn drain_stretch(&mut self, sources: usize, id: StretchId) {
         let index = self.open[sources - 1];
-        let mut cursor = self.ring.cursor(self.tally(sources).committed());
-        loop {
+        let Some(stretch) = self.tally(sources).stretch(id).copied() else {
+            return;
+        };
+        let mut cursor = self.ring.cursor(stretch.committed());
+        // A stretch that is over has no limit any more.
+        while let Some(limit) = self.books.limit(index, id) {
+            let from = cursor.seq();
             let mut outcome = BatchOutcome::default();
             match self.ring.read(&mut cursor).unwrap() {
                 Read::Frame(frame) => {
-                    let taken = frame
-                        .entries()
-                        .filter(|entry| usize::from(entry.tag) < sources);
+                    let entries = frame.entries();
+                    let meant = entries.filter(|entry| from <= entry.seq && entry.seq < limit);
+                    let taken = meant.filter(|entry| usize::from(entry.tag) < sources);
                     outcome.delivered = u64::try_from(taken.count()).unwrap();
                 }
-                Read::Lost { first, end } => outcome.truncated = end.since(first),
+                Read::Lost { first, end } => {
+                    outcome.truncated = end.min(limit).since(first.min(limit));
+                    self.seen.lose(stretch.kind(), outcome.truncated);
+                }
                 Read::Evicted { .. } => {}
                 Read::End => return,
             }
-            self.books.given(index, StretchId::LIVE, cursor.seq());
-            self.books
-                .commit(
-                    &mut self.ring,
-                    (index, StretchId::LIVE),
-                    cursor.seq(),
-                    outcome,
-                )
-                .unwrap();
+            self.books.given(index, id, cursor.seq());
+            let committed = self
+                .books
+                .commit(&mut self.ring, (index, id), cursor.seq(), outcome);
+            committed.unwrap();
+            self.trace("read");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What sources and the store do: batches, checkpoints, syncs, evictions.
 
 use diskring::{AppendError, PutError};
-use pipeline::books::Counts;
+use pipeline::books::{Counts, OpenSourceError};
 use pipeline::tally::SourceTally;
 
 use super::truth::{Change, Names, Step};
@@ -143,6 +143,8 @@ impl World {
         }
         let opened = match self.books.open_source(&mut self.ring, &source) {
             Ok(opened) => opened,
+            // Stretches take what room checkpoints leave.
+            Err(OpenSourceError::Put(PutError::StateFull { .. })) => return Ok(()),
             Err(error) => return Err(error.to_string()),
         };
         if self.now.sources.contains_key(&source) {
@@ -178,6 +180,11 @@ impl World {
             .map(|name| (*name).to_owned())
             .filter(|_| !self.rng.one_in(4))
             .collect();
+        self.forget_sources_except(&named)
+    }
+
+    /// Forgets all sources but these, as far as it may.
+    pub(super) fn forget_sources_except(&mut self, named: &Names) -> Result<(), String> {
         let sources = self.now.sources.iter();
         let mut gone: Vec<(u16, String)> = sources
             .filter(|(name, _)| !named.contains(*name))
@@ -210,7 +217,7 @@ impl World {
             self.coverage.count("sources forgotten", 1);
         }
         self.books
-            .forget_sources_except(&mut self.ring, &named)
+            .forget_sources_except(&mut self.ring, named)
             .map_err(fatal)
     }
 }

@@ -133,9 +133,16 @@ impl World {
         let truth = &self.now.destinations[&name];
         let delivered = truth.committed().min(self.ring.durable().get());
         let span = usize::try_from(delivered.saturating_sub(oldest)).unwrap();
-        let replays = truth.of_kind(StretchKind::Replay).count();
         let first = oldest + u64::try_from(self.rng.below(span + 1)).unwrap();
         let end = delivered.saturating_sub(u64::try_from(self.rng.below(span / 2 + 1)).unwrap());
+        self.replay_of(&name, (first, end))
+    }
+
+    /// Asks for a range once more.
+    pub(super) fn replay_of(&mut self, name: &str, (first, end): (u64, u64)) -> Result<(), String> {
+        let name = name.to_owned();
+        let replays = self.now.destinations[&name].of_kind(StretchKind::Replay);
+        let replays = replays.count();
         let mark = self.rng.next_u64() >> 40;
         let (index, range) = (self.open[&name], (Seq::new(first), Seq::new(end)));
         let records = self

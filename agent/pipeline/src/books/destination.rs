@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use diskring::{PutError, Ring, Seq, Storage, StorageError};
 
 use super::states::{Ledger, destination_key};
+use crate::mutant::Mutant;
 use crate::tally::{
     BatchOutcome, DestinationTally, Stretch, StretchId, StretchKind, UNKNOWN_SOURCE,
 };
@@ -66,8 +67,9 @@ impl DestinationBook {
     }
 
     /// The book of a destination that is new: it has taken nothing yet.
-    pub(super) fn starting_at(name: &str, start: Seq) -> Self {
+    pub(super) fn starting_at(name: &str, start: Seq, mutant: Mutant) -> Self {
         let mut tally = DestinationTally::starting_at(start);
+        tally.mutant = mutant;
         tally.set_takes(Some(BTreeSet::new()), 0);
         Self::new(name.to_owned(), tally)
     }
@@ -89,7 +91,7 @@ impl DestinationBook {
             let entries = entries(ring, takes.as_ref());
             self.tally.set_takes(takes, entries);
             for (id, waiting) in waiting {
-                self.tally.recount(id, waiting);
+                self.tally.set_waiting(id, waiting);
             }
         }
         self.from = from;
@@ -125,8 +127,12 @@ impl DestinationBook {
 
     /// Whether a record before `seq` has no final verdict, be it of a replay.
     pub(super) fn is_behind(&self, seq: Seq) -> bool {
+        let is_blind = self.tally.mutant.is(Mutant::ReplaysNotBehind);
         let mut stretches = self.tally.stretches();
-        stretches.any(|(_, stretch)| stretch.committed() < seq)
+        stretches.any(|(_, stretch)| {
+            let is_seen = !is_blind || stretch.kind() != StretchKind::Replay;
+            is_seen && stretch.committed() < seq
+        })
     }
 
     /// Everything of a stretch before `end` was given to its driver.
@@ -157,8 +163,10 @@ impl DestinationBook {
         ring: &Ring<S>,
         kind: StretchKind,
     ) -> Result<Option<(StretchId, Stretch)>, StorageError> {
-        for id in self.ids(|stretch| stretch.kind() == kind) {
-            self.settle_stretch(ring, id)?;
+        if !self.tally.mutant.is(Mutant::BegunUnsettled) {
+            for id in self.ids(|stretch| stretch.kind() == kind) {
+                self.settle_stretch(ring, id)?;
+            }
         }
         let next = self.tally.next_stretch(kind);
         Ok(next.and_then(|id| Some((id, *self.tally.stretch(id)?))))
@@ -176,14 +184,16 @@ impl DestinationBook {
         at: Seq,
     ) -> Result<bool, StorageError> {
         let (before, places) = (self.tally.clone(), self.places.clone());
-        self.settle_stretch(ring, StretchId::LIVE)?;
+        if !self.tally.mutant.is(Mutant::SplitUnsettled) {
+            self.settle_stretch(ring, StretchId::LIVE)?;
+        }
         let first = self.tally.live().committed();
         let waiting = waiting_in(ring, self.tally.takes(), (first, at))?;
         let id = self.tally.split(at, waiting);
         let is_kept = id.is_some_and(|id| self.keep(ring, ledger, before.clone(), (id, first)));
         if is_kept {
             self.places.insert(StretchId::LIVE, Places::at(at));
-        } else {
+        } else if !self.tally.mutant.is(Mutant::RefusedKept) {
             self.tally = before;
             self.places = places;
         }
@@ -215,7 +225,9 @@ impl DestinationBook {
         (id, first): (StretchId, Seq),
     ) -> bool {
         if self.write(ring, ledger).is_err() {
-            self.tally = before;
+            if !self.tally.mutant.is(Mutant::RefusedKept) {
+                self.tally = before;
+            }
             return false;
         }
         self.places.insert(id, Places::at(first));
@@ -259,7 +271,8 @@ impl DestinationBook {
         range: (Seq, Seq),
         whole: &BTreeMap<u16, u64>,
     ) -> Result<(), StorageError> {
-        for id in self.ids(|_| true) {
+        let is_blind = self.tally.mutant.is(Mutant::OnlyLiveEvicted);
+        for id in self.ids(|stretch| stretch.kind() == StretchKind::Live || !is_blind) {
             self.evict_stretch(ring, id, range, whole)?;
         }
         Ok(())
@@ -331,7 +344,9 @@ impl DestinationBook {
         };
         let start = places.given.max(stretch.committed());
         let start = start.max(places.evicted).max(first);
-        let end = stretch.limit().map_or(last, |limit| limit.min(last));
+        let limit = stretch.limit();
+        let limit = limit.filter(|_| !self.tally.mutant.is(Mutant::LimitIgnored));
+        let end = limit.map_or(last, |limit| limit.min(last));
         if start >= end {
             return Ok(());
         }
@@ -383,6 +398,9 @@ impl DestinationBook {
     }
 
     fn doubt(&mut self, id: StretchId, end: Seq) {
+        // Past the end of the stretch it would never be resolved.
+        let limit = self.tally.stretch(id).and_then(Stretch::limit);
+        let end = limit.map_or(end, |limit| end.min(limit));
         if let Some(places) = self.places.get_mut(&id) {
             places.doubt = places.doubt.max(Some(end));
         }

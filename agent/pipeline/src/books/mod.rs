@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use diskring::{PutError, Ring, Seq, Storage, StorageError};
 
+use crate::mutant::Mutant;
 use crate::tally::{DestinationTally, SourceTally};
 use destination::DestinationBook;
 use states::{Ledger, SourceState, checkpoint_key, destination_key, source_key};
@@ -38,6 +39,7 @@ pub struct Books {
     destinations: BTreeMap<DestinationIndex, DestinationBook>,
     next_index: DestinationIndex,
     ledger: Ledger,
+    mutant: Mutant,
 }
 
 /// What a source is told when it begins.
@@ -106,8 +108,19 @@ impl Books {
     /// Reads the books out of a ring, and books what was evicted before it was delivered and
     /// nobody lived to say so.
     pub fn open<S: Storage>(ring: &Ring<S>) -> Result<Self, StorageError> {
+        Self::open_as(ring, Mutant::None)
+    }
+
+    /// The same with a rule broken.
+    #[cfg(feature = "sim")]
+    pub fn open_mutant<S: Storage>(ring: &Ring<S>, mutant: Mutant) -> Result<Self, StorageError> {
+        Self::open_as(ring, mutant)
+    }
+
+    fn open_as<S: Storage>(ring: &Ring<S>, mutant: Mutant) -> Result<Self, StorageError> {
         let mut books = Self {
             ledger: Ledger::of(ring),
+            mutant,
             ..Self::default()
         };
         for (tag, state) in states::sources(ring) {
@@ -120,6 +133,7 @@ impl Books {
                 .or_insert_with(|| SourceBook::unnamed(tag));
         }
         for (name, mut tally) in states::destinations(ring) {
+            tally.mutant = mutant;
             tally.merge_evicted(|tag| books.sources.contains_key(&tag));
             let mut book = DestinationBook::new(name, tally);
             book.settle(ring)?;
@@ -278,7 +292,7 @@ impl Books {
             let positions = self.destinations.values();
             let behind = positions.map(|book| book.tally.committed()).min();
             let start = behind.unwrap_or_else(|| ring.first()).max(ring.first());
-            DestinationBook::starting_at(name, start)
+            DestinationBook::starting_at(name, start, self.mutant)
         });
         let from: Option<BTreeSet<String>> = from.map(|from| from.into_iter().collect());
         let takes = from.as_ref().map(|from| {
