@@ -33,6 +33,13 @@ pub(crate) struct ReplayQuestion {
 pub(crate) enum ReplayAnswer {
     /// They are going to be delivered once more.
     Begun(Vec<Begun>),
+    /// Those of some buffers are going to be delivered once more, those of others are not.
+    Partly {
+        /// What begins.
+        begun: Vec<Begun>,
+        /// What does not.
+        refused: Vec<Refused>,
+    },
     /// So many replays were ended.
     Stopped(usize),
     /// Nothing was done; why, in words.
@@ -48,6 +55,15 @@ pub(crate) struct Begun {
     pub(crate) range: ReplayRange,
     /// How many there are.
     pub(crate) records: u64,
+}
+
+/// A buffer out of which nothing is replayed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Refused {
+    /// Its name.
+    pub(crate) buffer: String,
+    /// Why, in words.
+    pub(crate) reason: String,
 }
 
 /// Asks every store in which the destination is open.
@@ -88,14 +104,21 @@ pub(crate) async fn ask(
                 range,
                 records,
             }),
-            Some(Err(text)) => refused.push(text),
+            Some(Err(reason)) => refused.push(Refused {
+                buffer: name.to_owned(),
+                reason,
+            }),
             None => {}
         }
     }
-    Ok(match refused.into_iter().next() {
-        _ if !begun.is_empty() => ReplayAnswer::Begun(begun),
-        Some(text) => ReplayAnswer::Error(text),
-        None => unknown(&destination, buffer),
+    if begun.is_empty() {
+        let reasons = refused.into_iter().map(|refused| refused.reason).next();
+        return Ok(reasons.map_or_else(|| unknown(&destination, buffer), ReplayAnswer::Error));
+    }
+    Ok(if refused.is_empty() {
+        ReplayAnswer::Begun(begun)
+    } else {
+        ReplayAnswer::Partly { begun, refused }
     })
 }
 
@@ -188,21 +211,30 @@ fn tell(arguments: &ReplayArgs, answer: &ReplayAnswer) -> ExitCode {
     }
     let destination = &arguments.destination;
     match answer {
-        ReplayAnswer::Begun(begun) => {
-            let mut lines: Vec<String> = begun
-                .iter()
-                .map(|begun| line(begun, destination, begun.buffer != DEFAULT_BUFFER))
-                .collect();
-            if !arguments.offline {
-                lines.push("watch it with \"hydrant status\"\n".to_owned());
-            }
-            print(&lines.concat())
-        }
+        ReplayAnswer::Begun(begun) => print(&lines(arguments, begun, &[])),
+        ReplayAnswer::Partly { begun, refused } => print(&lines(arguments, begun, refused)),
         ReplayAnswer::Stopped(count) => print(&format!(
             "{count} replays to \"{destination}\" ended; what was sent stays sent\n"
         )),
         ReplayAnswer::Error(text) => fail(&format!("hydrant: {text}"), 1),
     }
+}
+
+/// What begins and what does not, as lines.
+fn lines(arguments: &ReplayArgs, begun: &[Begun], refused: &[Refused]) -> String {
+    let destination = &arguments.destination;
+    let mut lines: Vec<String> = begun
+        .iter()
+        .map(|begun| line(begun, destination, begun.buffer != DEFAULT_BUFFER))
+        .collect();
+    lines.extend(refused.iter().map(|refused| {
+        let Refused { buffer, reason } = refused;
+        format!("not from buffer \"{buffer}\": {reason}\n")
+    }));
+    if !arguments.offline {
+        lines.push("watch it with \"hydrant status\"\n".to_owned());
+    }
+    lines.concat()
 }
 
 fn line(begun: &Begun, destination: &str, is_named: bool) -> String {
@@ -284,7 +316,7 @@ async fn deliver_once(
             tell(arguments, &answer);
             return Ok(Ok(String::new()));
         }
-        answer @ ReplayAnswer::Begun(_) => tell(arguments, &answer),
+        answer @ (ReplayAnswer::Begun(_) | ReplayAnswer::Partly { .. }) => tell(arguments, &answer),
     };
     let before = replayed_so_far(stores, name).await?;
     let (stop, shutdown) = watch::channel(false);

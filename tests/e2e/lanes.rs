@@ -6,7 +6,7 @@ use std::fs;
 
 use rustix::process::Signal;
 
-use crate::harness::{Agent, Folder, Receiver, append, hydrant, wait_until, write};
+use crate::harness::{Agent, Folder, Receiver, append, hydrant, run, wait_until, write};
 
 const CHATTER: usize = 20_000;
 const ALARMS: usize = 60;
@@ -248,6 +248,40 @@ fn a_replay_comes_out_of_every_buffer() {
     plant
         .agent
         .wait_for_count("destinations", "lake", "replayed", 47);
+}
+
+#[test]
+fn a_replay_tells_which_buffer_has_nothing_for_it() {
+    let plant = Plant::start(Receiver::start(), "16MiB", "");
+    let delivered = |count| {
+        plant
+            .agent
+            .wait_for_count("destinations", "lake", "delivered", count);
+    };
+    plant.feed("alarms", 0, 10);
+    delivered(10);
+    let output = run("date", &["-u", "+%FT%T.%3NZ"]);
+    let middle = String::from_utf8(output.stdout).unwrap();
+    plant.feed("chatter", 0, 30);
+    delivered(40);
+    let socket = plant.folder.text("control.sock");
+    let replay = |more: &[&str]| {
+        let mut all = vec!["replay", "-d", "lake", "--socket", &socket];
+        all.extend(["--since", middle.trim()]);
+        all.extend(more);
+        hydrant(&all)
+    };
+    let outcome = replay(&[]);
+    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    let text = &outcome.stdout;
+    assert!(text.contains("30 records of 0 to 29"), "{text}");
+    let refused = "not from buffer \"alarms\": nothing to replay: what is left";
+    assert!(text.contains(refused), "{text}");
+    let outcome = replay(&["--json"]);
+    let answer: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+    let partly = &answer["partly"];
+    assert_eq!(partly["begun"][0]["buffer"], "default");
+    assert_eq!(partly["refused"][0]["buffer"], "alarms");
 }
 
 #[test]
