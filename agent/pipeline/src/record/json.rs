@@ -166,6 +166,25 @@ mod tests {
         check("1e3", &Value::Float(1000.0));
     }
 
+    /// The shortest text of a number, and any longer one, is read as that number and no other.
+    #[test]
+    fn a_float_keeps_its_last_bit() {
+        check("31.245270191439438", &Value::Float(31.245_270_191_439_438));
+        check("121.48791951161945", &Value::Float(121.487_919_511_619_45));
+        check(
+            "2.2250738585072011e-308",
+            &Value::Float(2.225_073_858_507_201e-308),
+        );
+        let mut bits = 1_u64;
+        for _ in 0..20_000 {
+            bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let number = f64::from_bits(bits);
+            if number.is_finite() {
+                check(&format!("{number:e}"), &Value::Float(number));
+            }
+        }
+    }
+
     #[test]
     fn the_last_of_a_name_counts() {
         check(
