@@ -225,7 +225,25 @@ impl Disk {
 
     /// From now on requests of this kind fail with EIO: `read`, `write` or `flush`.
     pub(crate) fn fail(&mut self, kind: &str) {
-        let rule = json!({ "event": "none", "iotype": kind, "errno": 5, "once": false });
+        self.inject(&json!({ "event": "none", "iotype": kind, "errno": 5, "once": false }));
+    }
+
+    /// From now on one sector of a file cannot be read, the one that holds this byte of it.
+    /// Nothing of the file may wait for being written.
+    pub(crate) fn fail_sector_of(&mut self, file: &str, offset: u64) {
+        let block = u64::try_from(BLOCK).unwrap();
+        let question = format!("bmap /{file} {}", offset / block);
+        let output = run("debugfs", &["-R", &question, text(&self.image)]);
+        let found = String::from_utf8(output.stdout).unwrap();
+        let place: u64 = found.trim().parse().unwrap();
+        assert_ne!(place, 0, "{file} has no block there");
+        let sector = (place * block + offset % block) / 512;
+        self.inject(&json!({
+            "event": "none", "iotype": "read", "sector": sector, "errno": 5, "once": false
+        }));
+    }
+
+    fn inject(&mut self, rule: &serde_json::Value) {
         let node = json!({
             "driver": "blkdebug", "node-name": "faulty", "image": "image", "inject-error": [rule]
         });

@@ -10,7 +10,9 @@ use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 
 use crate::disk::Disk;
-use crate::harness::{Agent, Answer, Folder, MqttPeer, Receiver, append, free_port, wait_until};
+use crate::harness::{
+    Agent, Answer, Folder, MqttPeer, Receiver, append, free_port, hydrant, wait_until,
+};
 use crate::machine;
 
 const DISK_BYTES: u64 = 16 << 20;
@@ -134,6 +136,69 @@ fn a_disk_that_refuses_reads_is_not_taken_for_an_empty_one() {
     faulty.agent.launch();
     faulty.ends_with(&["buffer.ring", "os error 5"]);
     faulty.recovers();
+}
+
+/// A line that hardly compresses.
+fn noise(number: usize) -> String {
+    let mut line = format!("line {number:06} ");
+    let mut seed = u64::try_from(number).unwrap();
+    for _ in 0..8 {
+        seed = (seed + 1)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(29);
+        write!(line, "{seed:016x}").unwrap();
+    }
+    line
+}
+
+#[test]
+fn a_sector_that_cannot_be_read_costs_its_frames_and_no_more() {
+    const COUNT: usize = 6000;
+    let Some(mut faulty) = Faulty::new("2MiB") else {
+        return;
+    };
+    let lines: Vec<String> = (0..=COUNT).map(noise).collect();
+    faulty.agent.start();
+    let input = faulty.folder.join("input.log");
+    append(&input, lines[..COUNT].join("\n") + "\n");
+    faulty.wait_for_durable(COUNT);
+    assert!(faulty.agent.stop().success());
+    // Nothing is in the cache, and the sector lies among the frames of the first segment.
+    let mut disk = faulty.disk.take().map(Disk::replaced).unwrap();
+    disk.fail_sector_of("buffer.ring", 21 * 4096 + 512);
+    faulty.disk = Some(disk);
+    faulty.receiver.set_down(false);
+    faulty.agent.start();
+    append(&input, format!("{}\n", lines[COUNT]));
+    faulty.receiver.wait_for_message(&lines[COUNT]);
+    wait_until("nothing that waits", || {
+        let status = faulty.agent.ask()?;
+        (status["destinations"]["lake"]["waiting"] == 0).then_some(())
+    });
+    let count = |counter: &str| {
+        let count = faulty.agent.count("destinations", "lake", counter);
+        usize::try_from(count).unwrap()
+    };
+    let (delivered, truncated) = (count("delivered"), count("truncated"));
+    assert_eq!(delivered + truncated, COUNT + 1);
+    // A page is what the system reads at least; it may have parts of two frames of 32 KiB.
+    assert!((1..1000).contains(&truncated), "{truncated} truncated");
+    let log = faulty.receiver.log();
+    let arrived = log.messages_once();
+    let pairs = lines.iter().zip(&arrived);
+    let gap = pairs.take_while(|(line, arrived)| line == arrived).count();
+    assert!(arrived[..gap] == lines[..gap] && arrived[gap..] == lines[gap + truncated..]);
+    drop(log);
+    assert!(faulty.agent.stop().success());
+    let ring = faulty.folder.text("run/state/buffer.ring");
+    let outcome = hydrant(&["ring", "verify", &ring]);
+    assert_eq!(outcome.code, 1, "{}", outcome.stderr);
+    let told = format!("{truncated} records");
+    assert!(
+        outcome.stdout.contains(&told),
+        "no {told:?} in {}",
+        outcome.stdout
+    );
 }
 
 #[test]
