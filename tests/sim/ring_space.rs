@@ -30,7 +30,13 @@ fn append(ring: &mut Ring<SimDisk>, payload: &[u8]) -> bool {
 #[test]
 fn a_quiet_stream_uses_the_space() {
     // capacity, the least percentage of it that is payload in the middle between two evictions
-    for (capacity, least) in [(1 << 20, 63), (4 << 20, 74), (16 << 20, 80)] {
+    for (capacity, least) in [
+        (1 << 20, 63),
+        (2 << 20, 70),
+        (4 << 20, 76),
+        (8 << 20, 78),
+        (16 << 20, 80),
+    ] {
         let mut ring = create(capacity, Compression::None);
         let payload = [7; 100];
         let mut evictions = 0;

@@ -32,8 +32,10 @@ const SEGMENTS_MAX: u64 = 4096;
 /// Small rings get this many segments rather than larger ones.
 const SEGMENTS_SMALL: u64 = 16;
 const SEGMENT_PAGES_MIN: u64 = 8;
-/// In small rings a segment has at least this many pages, of which five are overhead.
-const SEGMENT_PAGES_SMALL: u64 = 31;
+/// In small rings a segment has at least this many pages, unless that made too few of them. Five
+/// pages of each are overhead and half a segment is always being made room in: around this size
+/// both together take least of rings of 4 MiB, about a tenth.
+const SEGMENT_PAGES_SMALL: u64 = 85;
 const SEGMENT_PAGES: u64 = 256;
 const SEGMENT_PAGES_MAX: u64 = 1 << 16;
 const STATE_BYTES_MAX: u32 = 1 << 16;
@@ -271,7 +273,9 @@ mod tests {
         // capacity, segment bytes, segments
         let table = [
             (RING_BYTES_MIN, 31 * 4096, 8),
-            (4 << 20, 63 * 4096, 16),
+            (2 << 20, 63 * 4096, 8),
+            (4 << 20, 85 * 4096, 12),
+            (8 << 20, 127 * 4096, 16),
             (16 << 20, 255 * 4096, 16),
             (512 << 20, 256 * 4096, 511),
             (64 << 30, 4095 * 4096, 4096),
