@@ -1,4 +1,5 @@
-//! The ring against the raw limit of the same file: `cargo bench -p diskring [-- DIRECTORY]`.
+//! The ring against the raw limit of the same file: `cargo bench -p diskring [-- DIRECTORY]`;
+//! `-- DIRECTORY append` measures appending only.
 //!
 //! Raw is one `pwrite` and one `fdatasync` of as many bytes as the payloads of a sync have. The
 //! figures belong to the machine and the disk; none of them is asserted. Memory is that of a process
@@ -119,6 +120,13 @@ fn line(number: u64) -> Vec<u8> {
     line
 }
 
+/// The processor time of this thread so far: on a busy machine it tells more than the clock.
+fn cpu() -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    let nanos = stat.split_whitespace().next().unwrap();
+    Duration::from_nanos(nanos.parse().unwrap())
+}
+
 fn rate(bytes: u64, took: Duration) -> f64 {
     bytes as f64 / took.as_secs_f64() / 1e6
 }
@@ -137,24 +145,31 @@ fn sync_rate(path: &Path, per_sync: u64, groups: u64) {
         let mut ring = Ring::create(storage, RingId(1), &options(compression)).unwrap();
         let mut lines = lines.iter().cycle();
         let (mut raw_took, mut took) = (Vec::new(), Vec::new());
+        let (mut raw_cpu, mut ring_cpu) = (Duration::ZERO, Duration::ZERO);
         for group in 0..groups {
-            let start = Instant::now();
+            let (start, busy) = (Instant::now(), cpu());
             raw.write_at(group * each * 200 % (48 * MIB), bytes.get(..len).unwrap())
                 .unwrap();
             raw.sync().unwrap();
             raw_took.push(start.elapsed());
-            let start = Instant::now();
+            raw_cpu += cpu().saturating_sub(busy);
+            let (start, busy) = (Instant::now(), cpu());
             for line in lines.by_ref().take(usize::try_from(each).unwrap()) {
                 append(&mut ring, line);
             }
             ring.sync().unwrap();
             took.push(start.elapsed());
+            ring_cpu += cpu().saturating_sub(busy);
         }
+        let groups = u32::try_from(groups).unwrap();
         std::fs::remove_file(&raw_path).unwrap();
         let (raw, took) = (median(raw_took), median(took));
         println!(
-            "{each:>5} x 200 bytes a sync, {compression:?}: {took:.1?}, raw {raw:.1?}: {:.0} %",
-            100.0 * raw.as_secs_f64() / took.as_secs_f64()
+            "{each:>5} x 200 bytes a sync, {compression:?}: {took:.1?}, raw {raw:.1?}: {:.0} %; \
+             of them processor {:.1?}, raw {:.1?}",
+            100.0 * raw.as_secs_f64() / took.as_secs_f64(),
+            ring_cpu / groups,
+            raw_cpu / groups
         );
     }
 }
@@ -164,18 +179,19 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
-/// How long as many bytes take by themselves, in pieces as the ring writes them, with one sync.
-fn raw_rate(path: &Path, bytes: u64) -> Duration {
+/// How long the bytes take by themselves, in pieces as the ring writes them, with one sync; how much
+/// of it is processor time.
+fn raw_rate(path: &Path, bytes: &[u8]) -> (Duration, Duration) {
     let raw_path = path.with_extension("raw");
     let mut raw = FileStorage::create(&raw_path, 256 * MIB);
-    let piece = line(7).repeat(64 * 1024 / 200);
-    let len = u64::try_from(piece.len()).unwrap();
-    let start = Instant::now();
-    for index in 0..bytes / len {
-        raw.write_at(index * len, &piece).unwrap();
+    let (start, busy) = (Instant::now(), cpu());
+    let mut offset = 0;
+    for piece in bytes.chunks(64 * 1024) {
+        raw.write_at(offset, piece).unwrap();
+        offset += u64::try_from(piece.len()).unwrap();
     }
     raw.sync().unwrap();
-    let took = start.elapsed();
+    let took = (start.elapsed(), cpu().saturating_sub(busy));
     std::fs::remove_file(&raw_path).unwrap();
     took
 }
@@ -184,15 +200,16 @@ fn append_and_read_rate(path: &Path, compression: Compression) {
     let lines: Vec<_> = (0..1_000_000).map(line).collect();
     let storage = FileStorage::create(path, 256 * MIB);
     let mut ring = Ring::create(storage, RingId(1), &options(compression)).unwrap();
-    let start = Instant::now();
+    let (start, busy) = (Instant::now(), cpu());
     for line in &lines {
         append(&mut ring, line);
     }
     ring.sync().unwrap();
-    let took = start.elapsed();
-    let raw = raw_rate(path, u64::try_from(lines.len()).unwrap() * 200);
+    let (took, busy) = (start.elapsed(), cpu().saturating_sub(busy));
+    let (raw, raw_busy) = raw_rate(path, &lines.concat());
     println!(
-        "1 M appends of 200 bytes and a sync, {compression:?}: {took:.2?}, raw {raw:.2?}: {:.0} %",
+        "1 M appends of 200 bytes and a sync, {compression:?}: {took:.2?}, raw {raw:.2?}: {:.0} %; \
+         of them processor {busy:.2?}, raw {raw_busy:.2?}",
         100.0 * raw.as_secs_f64() / took.as_secs_f64()
     );
     let mut cursor = ring.cursor(ring.first());
@@ -280,6 +297,10 @@ fn main() {
     }
     for compression in [Compression::None, Compression::Snappy] {
         append_and_read_rate(&path, compression);
+    }
+    if std::env::args().any(|argument| argument == "append") {
+        std::fs::remove_file(&path).unwrap();
+        return;
     }
     recovery_time(&path);
     let program = std::env::current_exe().unwrap();

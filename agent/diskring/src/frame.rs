@@ -112,19 +112,23 @@ impl<'a> Iterator for Entries<'a> {
 }
 
 /// Appends one entry to a frame's body.
+#[inline]
 pub(crate) fn push_entry(body: &mut Vec<u8>, tag: u16, payload: &[u8]) {
+    body.reserve(entry_len_max(payload.len()));
     push_varint(body, u32::from(tag));
     push_varint(body, to_u32(payload.len()));
     body.extend_from_slice(payload);
 }
 
-/// The tag and the payload of the only entry in a body.
-pub(crate) fn single_entry(body: &[u8]) -> Option<(u16, &[u8])> {
+/// The tag of the only entry in a body, and how many bytes stand before its payload.
+pub(crate) fn single_entry(body: &[u8]) -> Option<(u16, usize)> {
     let mut bytes = Bytes::new(body);
     let tag = u16::try_from(bytes.varint()?).ok()?;
     let len = bytes.varint()?;
     let payload = bytes.slice(to_usize(len))?;
-    bytes.is_empty().then_some((tag, payload))
+    bytes
+        .is_empty()
+        .then_some((tag, body.len() - payload.len()))
 }
 
 /// What [`push_entry`] adds at most.
@@ -218,11 +222,6 @@ impl FrameHeader {
     /// What is sealed along with the body.
     pub(crate) fn authenticated(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(to_usize(FRAME_HEADER_LEN));
-        self.encode(&mut out);
-        out
-    }
-
-    fn encode(&self, out: &mut Vec<u8>) {
         let compressed = if self.compressed { COMPRESSED } else { 0 };
         let sealed = if self.sealed { SEALED } else { 0 };
         let word = self.body_len | self.kind.code() << KIND_SHIFT | compressed | sealed;
@@ -230,6 +229,7 @@ impl FrameHeader {
         out.extend_from_slice(&self.seq_low.to_le_bytes());
         out.extend_from_slice(&self.generation_low.to_le_bytes());
         out.extend_from_slice(&self.count.to_le_bytes());
+        out
     }
 }
 
@@ -277,49 +277,80 @@ impl Encoder {
         raw: &[u8],
         out: &mut Vec<u8>,
     ) {
+        let start = out.len();
+        out.resize(start + to_usize(FRAME_HEADER_LEN), 0);
+        out.extend_from_slice(raw);
+        self.encode_in_place(meta, key, start, out);
+    }
+
+    /// Makes a frame of what stands in `out` behind `start` and the room for a frame's header: a
+    /// body that is neither compressed nor sealed is not moved any more.
+    pub(crate) fn encode_in_place(
+        &mut self,
+        meta: &FrameMeta,
+        key: Option<&SegmentKey>,
+        start: usize,
+        out: &mut Vec<u8>,
+    ) {
+        let body_start = start + to_usize(FRAME_HEADER_LEN);
+        let raw = out.get(body_start..).unwrap_or_default();
         debug_assert!(raw.len() <= FRAME_RAW_MAX);
-        let packed = match meta.kind {
+        let packed_len = match meta.kind {
             Kind::Entries | Kind::Single | Kind::State | Kind::Snapshot => self.compress(raw),
             Kind::Pad => None,
         };
-        let body = packed.unwrap_or(raw);
         let key = key.filter(|_| meta.kind != Kind::Pad);
         let sealing = key.map_or(0, |_| SEAL_BYTES);
         let header = FrameHeader {
             kind: meta.kind,
-            compressed: packed.is_some(),
+            compressed: packed_len.is_some(),
             sealed: key.is_some(),
-            body_len: to_u32(body.len() + sealing),
+            body_len: to_u32(packed_len.unwrap_or(raw.len()) + sealing),
             seq_low: low_u32(meta.seq.get()),
             generation_low: low_u16(meta.generation),
             count: meta.count,
         };
-        let start = out.len();
-        out.extend_from_slice(&[0; 4]);
-        header.encode(out);
-        match key {
-            Some(key) => key.seal(meta.offset, &header.authenticated(), body, out),
-            None => out.extend_from_slice(body),
+        let described = header.authenticated();
+        let moved_len = packed_len.or_else(|| key.map(|_| self.copy(raw)));
+        if let Some(body) = moved_len.and_then(|len| self.scratch.get(..len)) {
+            out.truncate(body_start);
+            match key {
+                Some(key) => key.seal(meta.offset, &described, body, out),
+                None => out.extend_from_slice(body),
+            }
         }
         if let Some((crc, covered)) = out.get_mut(start..).and_then(<[u8]>::split_first_chunk_mut) {
+            for (to, from) in covered.iter_mut().zip(&described) {
+                *to = *from;
+            }
             *crc = checksum(meta.seed, meta.offset, covered).to_le_bytes();
         }
     }
 
-    fn compress(&mut self, raw: &[u8]) -> Option<&[u8]> {
+    /// Puts the body into the scratch; how long it is there, `None` where that saves too little.
+    fn compress(&mut self, raw: &[u8]) -> Option<usize> {
         if self.compression == Compression::None || raw.len() < Self::COMPRESS_MIN {
             return None;
         }
-        let room = snap::raw::max_compress_len(raw.len());
-        if self.scratch.len() < room {
-            self.scratch.resize(room, 0);
-        }
+        self.make_room(snap::raw::max_compress_len(raw.len()));
         let len = self.snappy.compress(raw, &mut self.scratch).ok()?;
         // A sixteenth saved pays for the decompression.
-        if len > raw.len() - raw.len() / 16 {
-            return None;
+        (len <= raw.len() - raw.len() / 16).then_some(len)
+    }
+
+    /// Puts the body into the scratch as it is.
+    fn copy(&mut self, raw: &[u8]) -> usize {
+        self.make_room(raw.len());
+        if let Some(scratch) = self.scratch.get_mut(..raw.len()) {
+            scratch.copy_from_slice(raw);
         }
-        self.scratch.get(..len)
+        raw.len()
+    }
+
+    fn make_room(&mut self, len: usize) {
+        if self.scratch.len() < len {
+            self.scratch.resize(len, 0);
+        }
     }
 }
 

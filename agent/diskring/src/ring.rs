@@ -441,7 +441,10 @@ impl<S: Storage> Ring<S> {
     }
 
     fn check_poison(&self) -> Result<(), StorageError> {
-        self.poisoned.clone().map_or(Ok(()), Err)
+        match &self.poisoned {
+            None => Ok(()),
+            Some(error) => Err(error.clone()),
+        }
     }
 
     /// After a failed write or sync nobody knows what is on disk: only recovery can tell.

@@ -38,12 +38,12 @@ pub(crate) struct Writer {
     durable_next: Seq,
     image: Vec<u8>,
     image_offset: u32,
-    /// Home pages before this have been written; `buffer` holds what comes after, up to `end`.
+    /// Home pages before this have been written; `buffer` holds what comes after, up to `end`,
+    /// and behind it room for a header and the body of the frame that still takes entries.
     flushed: u32,
     buffer: Vec<u8>,
     end: u32,
-    /// The frame that still takes entries.
-    frame: Vec<u8>,
+    /// Entries of that frame; none while there is no such frame.
     frame_count: u16,
     frame_first: Seq,
     next: Seq,
@@ -86,7 +86,6 @@ impl Writer {
             buffer: resume.image.clone(),
             image: resume.image,
             end: tail.end(),
-            frame: Vec::new(),
             frame_count: 0,
             frame_first: tail.next,
             next: tail.next,
@@ -243,25 +242,38 @@ impl Writer {
 
     /// Whether something was written or gathered since the last sync.
     pub(crate) fn is_unsynced(&self) -> bool {
-        !self.frame.is_empty() || self.end != self.durable_end
+        self.frame_count > 0 || self.end != self.durable_end
     }
 
     /// Bytes that wait for a sync.
     pub(crate) fn pending_bytes(&self) -> usize {
         let from = self.durable_end.max(HEADER_OFFSET);
-        to_usize(self.end.saturating_sub(from)) + self.frame.len()
+        to_usize(self.end.saturating_sub(from)) + self.frame_len()
+    }
+
+    /// Where the open frame begins in the buffer.
+    fn frame_start(&self) -> usize {
+        to_usize(self.end - self.flushed)
+    }
+
+    /// Bytes of the open frame's body.
+    fn frame_len(&self) -> usize {
+        match self.frame_count {
+            0 => 0,
+            _ => self.buffer.len() - self.frame_start() - to_usize(FRAME_HEADER_LEN),
+        }
     }
 
     /// Whether an entry may join the open frame.
     pub(crate) fn frame_takes(&self, payload_len: usize) -> bool {
-        self.frame.is_empty()
-            || (self.frame.len() + entry_len_max(payload_len) <= FRAME_RAW_TARGET
+        self.frame_count == 0
+            || (self.frame_len() + entry_len_max(payload_len) <= FRAME_RAW_TARGET
                 && self.frame_count < u16::MAX)
     }
 
     /// Whether `len` more bytes of the open frame leave `reserve` bytes of the segment free.
     pub(crate) fn fits(&self, len: usize, reserve: usize) -> bool {
-        let frame = match self.frame.len() + len {
+        let frame = match self.frame_len() + len {
             0 => 0,
             body => body + to_usize(FRAME_HEADER_LEN) + SEAL_BYTES,
         };
@@ -272,10 +284,12 @@ impl Writer {
     pub(crate) fn push(&mut self, tag: u16, payload: &[u8]) -> Seq {
         debug_assert!(self.frame_takes(payload.len()));
         let seq = self.next;
-        if self.frame.is_empty() {
+        if self.frame_count == 0 {
             self.frame_first = seq;
+            let body = self.buffer.len() + to_usize(FRAME_HEADER_LEN);
+            self.buffer.resize(body, 0);
         }
-        push_entry(&mut self.frame, tag, payload);
+        push_entry(&mut self.buffer, tag, payload);
         self.frame_count += 1;
         self.next = seq.advance(1);
         seq
@@ -283,14 +297,10 @@ impl Writer {
 
     /// Closes the open frame, if there is one.
     pub(crate) fn close_frame<S: Storage>(&mut self, storage: &mut S) -> Result<(), StorageError> {
-        if self.frame.is_empty() {
+        if self.frame_count == 0 {
             return Ok(());
         }
-        std::mem::swap(&mut self.frame, &mut self.scratch);
-        self.push_frame(Kind::Entries);
-        self.scratch.clear();
-        std::mem::swap(&mut self.frame, &mut self.scratch);
-        self.frame_count = 0;
+        self.end_frame();
         if self.buffer.len() >= FLUSH_BYTES {
             self.flush(storage)?;
         }
@@ -299,7 +309,7 @@ impl Writer {
 
     /// Writes the changed states behind the entries of their group.
     pub(crate) fn push_states(&mut self, states: &mut States) {
-        debug_assert!(self.frame.is_empty());
+        debug_assert!(self.frame_count == 0);
         states.set_wear(self.wear_with_buffer());
         states.take_dirty(&mut self.scratch);
         self.push_frame(Kind::State);
@@ -311,7 +321,7 @@ impl Writer {
         storage: &mut S,
         pad: bool,
     ) -> Result<(), StorageError> {
-        debug_assert!(self.frame.is_empty());
+        debug_assert!(self.frame_count == 0);
         if pad || self.end % PAGE > PAGE - SLOT_ROOM {
             self.pad();
         }
@@ -353,32 +363,48 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes a frame of `scratch`.
+    /// Makes a frame of the entries that stand in the buffer.
+    fn end_frame(&mut self) {
+        let start = self.frame_start();
+        let body_start = start + to_usize(FRAME_HEADER_LEN);
+        let body = self.buffer.get(body_start..).unwrap_or_default();
+        let single = single_entry(body).filter(|_| self.frame_count == 1);
+        let (kind, count) = match single {
+            Some((tag, prefix_len)) => {
+                self.buffer.drain(body_start..body_start + prefix_len);
+                (Kind::Single, tag)
+            }
+            None => (Kind::Entries, self.frame_count),
+        };
+        let meta = self.meta(kind, self.frame_first, count);
+        let key = self.key.as_ref();
+        self.encoder
+            .encode_in_place(&meta, key, start, &mut self.buffer);
+        self.frame_count = 0;
+        self.move_end();
+    }
+
+    /// Makes a frame without entries of `scratch`.
     fn push_frame(&mut self, kind: Kind) {
-        let single = match kind {
-            Kind::Entries if self.frame_count == 1 => single_entry(&self.scratch),
-            Kind::Entries | Kind::Single | Kind::State | Kind::Snapshot | Kind::Pad => None,
-        };
-        let (kind, count, raw) = match single {
-            Some((tag, payload)) => (Kind::Single, tag, payload),
-            None if kind == Kind::Entries => (kind, self.frame_count, self.scratch.as_slice()),
-            None => (kind, 0, self.scratch.as_slice()),
-        };
-        let has_entries = matches!(kind, Kind::Entries | Kind::Single);
-        let meta = FrameMeta {
+        let meta = self.meta(kind, self.next, 0);
+        let key = self.key.as_ref();
+        self.encoder
+            .encode(&meta, key, &self.scratch, &mut self.buffer);
+        self.move_end();
+    }
+
+    const fn meta(&self, kind: Kind, seq: Seq, count: u16) -> FrameMeta {
+        FrameMeta {
             kind,
-            seq: if has_entries {
-                self.frame_first
-            } else {
-                self.next
-            },
+            seq,
             count,
             generation: self.generation,
             seed: self.seed,
             offset: self.end,
-        };
-        self.encoder
-            .encode(&meta, self.key.as_ref(), raw, &mut self.buffer);
+        }
+    }
+
+    fn move_end(&mut self) {
         self.end = self.flushed + to_u32(self.buffer.len());
         debug_assert!(self.end <= self.format.geometry.stream_end());
     }
