@@ -197,7 +197,7 @@ const BUFFER_METRICS: [Metric<BufferStatus>; 12] = [
     ),
 ];
 
-const SOURCE_METRICS: [Metric<SourceStatus>; 12] = [
+const SOURCE_METRICS: [Metric<SourceStatus>; 13] = [
     (
         "source_received_total",
         "counter",
@@ -255,6 +255,12 @@ const SOURCE_METRICS: [Metric<SourceStatus>; 12] = [
         "counter",
         "Sessions that a broker had forgotten.",
         |s| s.sessions_lost,
+    ),
+    (
+        "source_waiting_for_space",
+        "gauge",
+        "1 while its buffer is full and takes nothing more.",
+        |s| u64::from(s.waiting_for_space),
     ),
     (
         "source_failing",

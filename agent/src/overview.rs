@@ -107,7 +107,10 @@ impl Overview {
             let stored = stores
                 .values()
                 .filter_map(|store| store.stored.get(name.as_str()));
-            let status = SourceStatus::of(&view.counters, view.buffer.clone(), stored.sum());
+            let mut status = SourceStatus::of(&view.counters, view.buffer.clone(), stored.sum());
+            status.waiting_for_space = stores
+                .get(&view.buffer)
+                .is_some_and(|store| store.buffer.blocked);
             (name.clone(), status)
         };
         self.sources.borrow().iter().map(status).collect()

@@ -26,7 +26,7 @@ pub(crate) fn status(status: &Status) -> String {
             bytes(buffer.capacity_bytes),
             buffer.waiting_percent,
             if buffer.blocked {
-                ", FULL: sources are made to wait"
+                ", FULL: sources wait for space"
             } else {
                 ""
             },
@@ -107,6 +107,15 @@ fn troubles(status: &Status) -> String {
             push(&mut page, format_args!("source {name}: starting\n"));
         }
         page.push_str(&refusals(name, source));
+        if source.waiting_for_space {
+            push(
+                &mut page,
+                format_args!(
+                    "source {name}: waiting for space in the ring, which a destination makes by \
+                     taking what waits\n"
+                ),
+            );
+        }
     }
     for (name, destination) in &status.destinations {
         for stretch in &destination.stretches {

@@ -324,6 +324,8 @@ pub(crate) struct SourceStatus {
     /// Times a broker had forgotten the session.
     #[serde(default)]
     pub(crate) sessions_lost: u64,
+    /// Whether its buffer is full, so that nothing more is taken from it until there is room.
+    pub(crate) waiting_for_space: bool,
     /// What went wrong last.
     pub(crate) error: Option<String>,
 }
@@ -336,6 +338,7 @@ impl SourceStatus {
         let by_reason = refusals.by_reason.iter();
         Self {
             buffer,
+            waiting_for_space: false,
             received: counters.get(SourceCount::Received),
             received_bytes: counters.get(SourceCount::ReceivedBytes),
             filtered: counters.get(SourceCount::Filtered),

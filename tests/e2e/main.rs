@@ -7,6 +7,8 @@
 mod harness;
 
 #[cfg(test)]
+mod backpressure;
+#[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod cli;

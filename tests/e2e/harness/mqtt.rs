@@ -2,6 +2,7 @@
 //! what it tests.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 
@@ -136,6 +137,7 @@ impl MqttPeer {
 pub(crate) struct Publisher {
     port: u16,
     client: String,
+    noise_bytes: usize,
     peer: Option<MqttPeer>,
     next: u32,
     waiting: BTreeMap<u16, String>,
@@ -150,9 +152,15 @@ impl Publisher {
     const WINDOW: usize = 20;
 
     pub(crate) fn new(port: u16, client: &str) -> Self {
+        Publisher::with_noise(port, client, 0)
+    }
+
+    /// One whose messages are at least so long and do not compress.
+    pub(crate) fn with_noise(port: u16, client: &str, noise_bytes: usize) -> Self {
         Publisher {
             port,
             client: client.to_owned(),
+            noise_bytes,
             peer: None,
             next: 0,
             waiting: BTreeMap::new(),
@@ -190,7 +198,7 @@ impl Publisher {
         while more && self.waiting.len() < Self::WINDOW {
             self.next += 1;
             let id = u16::try_from(self.next % 65_535 + 1).unwrap();
-            let payload = format!("{}-{}", self.client, self.next);
+            let payload = format!("{}-{}{}", self.client, self.next, self.noise());
             self.waiting.insert(id, payload.clone());
             peer.publish(id, false, "device/data", &payload)?;
         }
@@ -205,6 +213,16 @@ impl Publisher {
         }
         self.peer = Some(peer);
         Ok(())
+    }
+
+    fn noise(&self) -> String {
+        let mut noise = String::new();
+        let mut state = u64::from(self.next) + 1;
+        while noise.len() < self.noise_bytes {
+            state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+            write!(noise, " {:016x}", state ^ (state >> 29)).unwrap();
+        }
+        noise
     }
 
     fn reconnect(&mut self) -> io::Result<MqttPeer> {
