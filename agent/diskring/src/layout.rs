@@ -24,6 +24,10 @@ pub(crate) const PROBE_LEN: usize = 512;
 
 /// The version of everything on disk; a ring of another version is refused.
 pub const FORMAT_VERSION: u16 = 1;
+
+/// In place of the time of an entry, when it is not known; [`crate::Ring::seek_time`] skips what
+/// begins with it.
+pub const TIME_UNKNOWN: i64 = i64::MIN;
 const RING_MAGIC: [u8; 8] = *b"hydrring";
 const HEADER_MAGIC: [u8; 4] = *b"hseg";
 const SLOT_MAGIC: [u8; 4] = *b"htai";

@@ -30,7 +30,7 @@ pub use beside::Beside;
 pub use error::{AppendError, OpenError, PutError};
 pub use frame::{Entries, Entry, Frame};
 pub use geometry::{Compression, Options, RING_BYTES_MIN, RingId};
-pub use layout::FORMAT_VERSION;
+pub use layout::{FORMAT_VERSION, TIME_UNKNOWN};
 #[cfg(feature = "sim")]
 pub use mutant::Mutant;
 pub use overlay::Overlay;

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::frame::entry_len_max;
 use crate::geometry::{Format, Geometry, evict_reserve, put_reserve, reserve};
-use crate::layout::{LogStart, PAGE, SegmentHeader, Superblock};
+use crate::layout::{LogStart, PAGE, SegmentHeader, Superblock, TIME_UNKNOWN};
 use crate::mutant::Mutant;
 use crate::read::Cursor;
 use crate::seal::SEAL_BYTES;
@@ -128,7 +128,6 @@ impl<S: Storage> Ring<S> {
     }
 
     pub(crate) fn from_parts(parts: Parts<S>) -> Self {
-        let last_ms = parts.writer.header().first_ms;
         Self {
             storage: parts.storage,
             format: parts.format,
@@ -136,7 +135,8 @@ impl<S: Storage> Ring<S> {
             writer: parts.writer,
             states: parts.states,
             opening_counts: parts.opening_counts,
-            last_ms,
+            // When the newest entry came, only its own content says.
+            last_ms: TIME_UNKNOWN,
             poisoned: None,
         }
     }

@@ -22,7 +22,8 @@ pub struct SegmentInfo {
     pub number: u64,
     /// Its first entry; where no header is readable, that of the next segment.
     pub first: Seq,
-    /// The time of its first entry, milliseconds since 1970; 0 in a ring's very first segment.
+    /// The time of its first entry, milliseconds since 1970; 0 in a ring's very first segment,
+    /// [`crate::TIME_UNKNOWN`] where it was not known.
     pub first_ms: i64,
     /// Whether its header or a copy of it is readable.
     pub is_readable: bool,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Ring, Segment};
 use crate::frame::{Frame, Kind};
-use crate::layout::{HEADER_OFFSET, HEADER_ROOM};
+use crate::layout::{HEADER_OFFSET, HEADER_ROOM, TIME_UNKNOWN};
 use crate::read::{Buffer, Cursor, Place, Read, Span, Step};
 use crate::state::States;
 use crate::{Seq, Storage, StorageError};
@@ -13,7 +13,8 @@ impl<S: Storage> Ring<S> {
     /// The first entry of the newest segment that has all entries since `at_ms` in or behind it.
     pub fn seek_time(&self, at_ms: i64) -> Seq {
         let mut seq = self.first();
-        for segment in &self.segments {
+        let dated = |segment: &&Segment| segment.first_ms != TIME_UNKNOWN;
+        for segment in self.segments.iter().filter(dated) {
             if segment.first_ms > at_ms {
                 break;
             }
