@@ -41,8 +41,8 @@ pub(crate) fn run(path: &Path) -> ExitCode {
     for problem in unusable {
         tracing::warn!("{problem}");
     }
-    let clock = Clock::start();
-    let stores = match open_stores(&config) {
+    let clock = clock(&config);
+    let stores = match open_stores(&config, clock) {
         Ok(opened) => opened,
         Err(text) => return fail(&format!("hydrant: {text}"), EXIT_STORAGE),
     };
@@ -72,6 +72,15 @@ pub(crate) fn run(path: &Path) -> ExitCode {
     stores.end(outcome.err().map(|error| error.to_string()))
 }
 
+/// The clock, as far as it is believed.
+pub(crate) fn clock(config: &Config) -> Clock {
+    let clock = Clock::start();
+    if config.agent.is_clock_trusted {
+        clock.trust();
+    }
+    clock
+}
+
 /// The stores of all buffers, with their threads.
 #[derive(Debug)]
 pub(crate) struct OpenStores {
@@ -80,12 +89,12 @@ pub(crate) struct OpenStores {
 }
 
 /// Recovers every ring and only then starts the threads that own them.
-pub(crate) fn open_stores(config: &Config) -> Result<OpenStores, String> {
+pub(crate) fn open_stores(config: &Config, clock: Clock) -> Result<OpenStores, String> {
     let state_dir = &config.agent.state_dir;
     let mut rings = Vec::new();
     for (name, buffer) in &config.buffers {
         let ring = ring_file::open(state_dir, name, buffer).map_err(|error| error.to_string())?;
-        rings.push((name, ring, store_options(name, buffer)));
+        rings.push((name, ring, store_options(name, buffer, clock)));
     }
     for path in ring_file::unnamed(state_dir, &config.buffers) {
         tracing::warn!(
@@ -192,13 +201,14 @@ pub(crate) fn start_log(level: LogLevel) {
     });
 }
 
-fn store_options(name: &str, buffer: &BufferConfig) -> StoreOptions {
+fn store_options(name: &str, buffer: &BufferConfig, clock: Clock) -> StoreOptions {
     StoreOptions {
         buffer: name.to_owned(),
         when_full: buffer.when_full,
         sync_delay_max: buffer.sync_delay_max,
         sync_bytes: buffer.sync_bytes.as_usize(),
         write_budget: buffer.write_budget,
+        clock,
     }
 }
 

@@ -72,6 +72,8 @@ pub(crate) fn render(status: &Status) -> String {
     let mut text = String::new();
     family(&mut text, UPTIME, "gauge", "Since the start.");
     sample(&mut text, UPTIME, &[], status.uptime_s);
+    family(&mut text, CLOCK, "gauge", "1 while the time is known.");
+    sample(&mut text, CLOCK, &[], u64::from(status.clock.synced));
     for (name, kind, help, value) in BUFFER_METRICS {
         family(&mut text, name, kind, help);
         for (buffer, status) in &status.buffers {
@@ -132,6 +134,8 @@ const EVICTED: &str = "destination_evicted_total";
 type Metric<T> = (&'static str, &'static str, &'static str, fn(&T) -> u64);
 
 const UPTIME: &str = "uptime_seconds";
+
+const CLOCK: &str = "clock_synced";
 
 const BUFFER_METRICS: [Metric<BufferStatus>; 12] = [
     ("buffer_capacity_bytes", "gauge", "Size of the ring.", |s| {
@@ -270,7 +274,7 @@ const SOURCE_METRICS: [Metric<SourceStatus>; 13] = [
     ),
 ];
 
-const DESTINATION_METRICS: [Metric<DestinationStatus>; 14] = [
+const DESTINATION_METRICS: [Metric<DestinationStatus>; 15] = [
     (
         "destination_waiting",
         "gauge",
@@ -339,6 +343,12 @@ const DESTINATION_METRICS: [Metric<DestinationStatus>; 14] = [
         "counter",
         "Accepted bytes before compression.",
         |d| d.raw_bytes,
+    ),
+    (
+        "destination_corrected_total",
+        "counter",
+        "Records delivered with a time that was put right.",
+        |d| d.corrected,
     ),
     (
         "destination_dead_letters_removed_total",

@@ -82,6 +82,7 @@ impl Overview {
             agent: self.agent.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_s: self.clock.monotonic().elapsed().as_secs(),
+            clock: self.clock.status(),
             sources: self.source_statuses(&stores),
             destinations: self.destination_statuses(&stores),
             buffers: stores
@@ -133,7 +134,7 @@ impl Overview {
                 );
             }
         }
-        let now = self.clock.wall();
+        let now = self.clock.moment();
         let gauges = self.destinations.borrow();
         for (name, status) in &mut statuses {
             if let Some(gauges) = gauges.get(name) {

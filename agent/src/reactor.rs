@@ -99,6 +99,8 @@ impl Reactor {
         let overview = Rc::new(Overview::new(agent, clock, stores));
         let socket = config.agent.control_socket.clone();
         tokio::task::spawn_local(serve_control(socket, Rc::clone(&overview)));
+        tokio::task::spawn_local(async move { clock.watch().await });
+        tokio::task::spawn_local(tell_time(clock, overview.stores().clone()));
         if let Some(address) = config.agent.metrics_listen {
             tokio::task::spawn_local(serve_metrics(address, Rc::clone(&overview)));
         }
@@ -367,6 +369,22 @@ async fn stop_all<C>(running: Vec<(String, Running<C>)>, end_max: Duration) {
         if timeout_at(deadline, &mut component.task).await.is_err() {
             tracing::warn!("{name} did not end in time");
             component.task.abort();
+        }
+    }
+}
+
+/// Tells every store once the time of this boot is known.
+async fn tell_time(clock: Clock, stores: Stores) {
+    let mut changes = clock.changes();
+    loop {
+        changes.mark_unchanged();
+        if let Some(learned) = clock.correction()
+            && stores.tell_all(|| Request::Learned(learned)).await.is_err()
+        {
+            return;
+        }
+        if changes.changed().await.is_err() {
+            return;
         }
     }
 }

@@ -278,8 +278,8 @@ fn offline(arguments: &ReplayArgs, question: &ReplayQuestion) -> ExitCode {
         return fail(&format!("hydrant: {text}"), EXIT_USAGE);
     }
     app::start_log(config.agent.log_level);
-    let clock = Clock::start();
-    let stores = match app::open_stores(&config) {
+    let clock = app::clock(&config);
+    let stores = match app::open_stores(&config, clock) {
         Ok(opened) => opened,
         Err(text) => return fail(&format!("hydrant: {text}"), EXIT_STORAGE),
     };

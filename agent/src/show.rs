@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use pipeline::config::DEFAULT_BUFFER;
 
-use crate::telemetry::{DestinationStatus, SourceStatus, Status, WearStatus};
+use crate::telemetry::{ClockStatus, DestinationStatus, SourceStatus, Status, WearStatus};
 
 /// A page about a running agent.
 pub(crate) fn status(status: &Status) -> String {
@@ -14,6 +14,7 @@ pub(crate) fn status(status: &Status) -> String {
         status.version,
         duration(status.uptime_s * 1000),
     );
+    page.push_str(&clock(&status.clock));
     for (name, buffer) in &status.buffers {
         let name = match name.as_str() {
             DEFAULT_BUFFER => String::new(),
@@ -66,6 +67,19 @@ pub(crate) fn status(status: &Status) -> String {
     ));
     page.push_str(&troubles(status));
     page
+}
+
+/// What time it is, and who says so.
+fn clock(clock: &ClockStatus) -> String {
+    if clock.synced {
+        return format!("clock  {} by the {}\n", clock.time, clock.by);
+    }
+    format!(
+        "clock  NOT KNOWN: the machine says {}, and neither its time daemon nor a destination over \
+         TLS has told the time since the boot {} ago; records are marked as unsynced\n",
+        clock.machine_time,
+        duration(clock.monotonic_ms),
+    )
 }
 
 /// What the ring has cost its disk.
@@ -126,6 +140,13 @@ fn troubles(status: &Status) -> String {
                 format_args!(
                     "destination {name}: {kind} of {waiting} records, {first} to {last}\n"
                 ),
+            );
+        }
+        if destination.corrected > 0 {
+            let count = number(destination.corrected);
+            push(
+                &mut page,
+                format_args!("destination {name}: the time of {count} records was put right\n"),
             );
         }
         if destination.truncated > 0 {

@@ -181,6 +181,8 @@ pub(crate) struct DestinationCounters {
     pub(crate) raw_bytes: AtomicU64,
     /// Bytes of accepted batches as sent.
     pub(crate) sent_bytes: AtomicU64,
+    /// Records of accepted batches whose time was put right.
+    pub(crate) corrected: AtomicU64,
     /// Refused records that found no place in the dead letter folder any more.
     pub(crate) dead_letters_removed: AtomicU64,
     errors: Mutex<BTreeMap<Rank, String>>,
@@ -216,12 +218,31 @@ pub(crate) struct Status {
     pub(crate) version: String,
     /// Seconds since the start.
     pub(crate) uptime_s: u64,
+    /// What time it is, and who says so.
+    pub(crate) clock: ClockStatus,
     /// Buffers by name.
     pub(crate) buffers: BTreeMap<String, BufferStatus>,
     /// Sources by name.
     pub(crate) sources: BTreeMap<String, SourceStatus>,
     /// Destinations by name.
     pub(crate) destinations: BTreeMap<String, DestinationStatus>,
+}
+
+/// What is known of the machine's clock.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct ClockStatus {
+    /// Whether the time is known.
+    pub(crate) synced: bool,
+    /// Who told it.
+    pub(crate) by: String,
+    /// What time it is, as far as that is known.
+    pub(crate) time: String,
+    /// What the machine's own clock says.
+    pub(crate) machine_time: String,
+    /// The kernel's name for this boot.
+    pub(crate) boot: String,
+    /// Milliseconds since it began.
+    pub(crate) monotonic_ms: u64,
 }
 
 /// A buffer's part of [`Status`].
@@ -392,6 +413,8 @@ pub(crate) struct DestinationStatus {
     pub(crate) raw_bytes: u64,
     /// Accepted bytes as sent, since the start.
     pub(crate) sent_bytes: u64,
+    /// Records delivered with a time that was put right, since the start.
+    pub(crate) corrected: u64,
     /// Refused records whose file made room for newer ones.
     pub(crate) dead_letters_removed: u64,
     /// What went wrong last.

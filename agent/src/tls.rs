@@ -8,11 +8,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pipeline::config::TlsConfig;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, InconsistentKeys, RootCertStore};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, InconsistentKeys, RootCertStore,
+    SignatureScheme,
+};
 use rustls_pki_types::pem::{self, PemObject};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+
+use crate::clock::Clock;
+
+/// A chain of certificates is no longer than this.
+const CHAIN_MAX: usize = 8;
 
 /// Why TLS cannot be set up; all of it is in files, so a later try may go well.
 #[derive(Debug)]
@@ -82,10 +92,15 @@ pub(crate) fn client_config(tls: &TlsConfig) -> Result<ClientConfig, TlsError> {
         None => system_roots(),
     };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+    let clock = Clock::start();
+    let roots = WebPkiServerVerifier::builder_with_provider(roots.into(), Arc::clone(&provider))
+        .build()
+        .map_err(|error| TlsError::Protocol(rustls::Error::General(error.to_string())))?;
+    let builder = ClientConfig::builder_with_details(Arc::clone(&provider), Arc::new(clock))
         .with_safe_default_protocol_versions()
         .map_err(TlsError::Protocol)?
-        .with_root_certificates(roots);
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Verifier { roots, clock }));
     match (&tls.certificate_file, &tls.key_file) {
         (None, None) => Ok(builder.with_no_client_auth()),
         (Some(certificate), Some(key)) => {
@@ -93,6 +108,78 @@ pub(crate) fn client_config(tls: &TlsConfig) -> Result<ClientConfig, TlsError> {
             Ok(builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity))))
         }
         _ => Err(TlsError::Incomplete),
+    }
+}
+
+/// Checks certificates as the roots say, and lets a machine that does not know the time yet learn
+/// it: a certificate that seems not to be valid yet only says how late it is at least.
+///
+/// What has expired stays expired; a clock that is behind cannot see that, whatever is done here.
+#[derive(Debug)]
+struct Verifier {
+    roots: Arc<WebPkiServerVerifier>,
+    clock: Clock,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        mut now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verify = |now| {
+            ServerCertVerifier::verify_server_cert(
+                &*self.roots,
+                end_entity,
+                intermediates,
+                name,
+                ocsp,
+                now,
+            )
+        };
+        let mut verified = verify(now);
+        for _ in 0..CHAIN_MAX {
+            let Err(rustls::Error::InvalidCertificate(CertificateError::NotValidYetContext {
+                not_before,
+                ..
+            })) = verified
+            else {
+                break;
+            };
+            if !self.clock.moment().taken.is_unsynced || not_before <= now {
+                break;
+            }
+            now = not_before;
+            verified = verify(now);
+        }
+        verified
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.roots
+            .verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.roots
+            .verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.roots.supported_verify_schemes()
     }
 }
 

@@ -96,7 +96,7 @@ impl Transport {
             })
             .collect();
         let (body, body_cut) = read_body(response).await?;
-        Ok(HttpResponse {
+        let response = HttpResponse {
             status,
             headers,
             body,
@@ -104,7 +104,9 @@ impl Transport {
             elapsed: self.clock.monotonic().since(started),
             tls_verified,
             received_at: self.clock.wall(),
-        })
+        };
+        self.clock.learn_date(&response);
+        Ok(response)
     }
 }
 

@@ -13,6 +13,8 @@ mod bad_input;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod clock;
+#[cfg(test)]
 mod compression;
 #[cfg(test)]
 mod crash;

@@ -10,6 +10,7 @@
 )]
 
 mod books;
+mod clock;
 mod moves;
 mod ring_beside;
 mod ring_beyond;

@@ -71,7 +71,7 @@ impl Agent {
         let config = format!(
             "[agent]\nid = \"bench\"\nstate_dir = \"{state}/state\"\n\
              control_socket = \"{state}/control.sock\"\nmetrics_listen = \"{metrics}\"\n\
-             log_level = \"warn\"\n{config}"
+             log_level = \"warn\"\nclock = \"trusted\"\n{config}"
         );
         fs::create_dir_all(folder.join("state")).unwrap();
         let path = folder.join("hydrant.toml");

@@ -60,6 +60,10 @@ impl Serialize for Letter<'_> {
         map.serialize_entry("source", self.source)?;
         map.serialize_entry("destination", self.destination)?;
         map.serialize_entry("received_at", &format_args!("{}", record.received_at))?;
+        if record.taken.is_unsynced {
+            map.serialize_entry("clock", "unsynced")?;
+            map.serialize_entry("monotonic_ms", &record.taken.boottime.as_millis())?;
+        }
         map.serialize_entry("failed_at", &format_args!("{}", self.failed_at))?;
         map.serialize_entry("attempts", &self.attempts)?;
         map.serialize_entry("error_code", &self.refusal.code)?;

@@ -143,6 +143,13 @@ impl Delivery {
         self.trouble.as_ref()
     }
 
+    /// Whether nothing of the plan under way has ended, so that it may be begun anew without
+    /// repeating what was taken.
+    pub fn is_untouched(&self) -> bool {
+        let mut pieces = self.pieces.iter();
+        pieces.all(|piece| matches!(piece.state, State::Unencoded | State::Encoded(_)))
+    }
+
     /// What to do at `now`.
     pub fn poll(&self, now: Monotonic) -> Action {
         if let Some(dead) = self.refused() {

@@ -7,7 +7,9 @@
 
 pub mod batch;
 pub mod books;
+pub mod boots;
 pub mod certificate;
+pub mod clock;
 pub mod config;
 pub mod dead_letter;
 pub mod decode;

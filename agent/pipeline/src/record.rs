@@ -11,6 +11,7 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Taken;
 use crate::time::WallClock;
 
 pub use path::{Path, PathError, SetError};
@@ -195,6 +196,8 @@ pub enum PayloadState {
 pub struct Record {
     /// When the source took it, by the machine's clock.
     pub received_at: WallClock,
+    /// The same moment as the machine itself counts; known from the ring on.
+    pub taken: Taken,
     /// When it happened, if its content or protocol says so.
     pub time: Option<WallClock>,
     /// The bytes as received; empty when `payload_state` is `Replaced`.

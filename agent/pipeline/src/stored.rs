@@ -11,6 +11,7 @@ use std::fmt;
 use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::clock::{BootId, BootTag, Boottime, Taken};
 use crate::record::{DEPTH_MAX, Fields, PayloadState, Record, Value};
 use crate::time::WallClock;
 
@@ -34,11 +35,33 @@ pub enum StoredError {
     TooDeep,
 }
 
+/// How far the time of a stored record can be believed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClockMark {
+    /// The time was known.
+    #[default]
+    Synced,
+    /// Nobody knows the time of its boot.
+    Unsynced {
+        /// Which boot it was, if the ring remembers.
+        boot: Option<BootId>,
+    },
+    /// It was not known and is put right.
+    Corrected {
+        /// What was added to the time that is stored.
+        offset_ms: i64,
+    },
+}
+
 /// A stored record, borrowed from its bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StoredRef<'a> {
     /// When the source took it.
     pub received_at: WallClock,
+    /// The same moment as the machine itself counts.
+    pub taken: Taken,
+    /// How far `received_at` can be believed.
+    pub clock: ClockMark,
     /// When it happened.
     pub time: Option<WallClock>,
     /// The bytes as received; empty when `payload_state` is `Replaced`.
@@ -84,6 +107,8 @@ pub enum ValueRef<'a> {
 #[derive(Serialize, Deserialize)]
 struct Head<'a> {
     received_at: WallClock,
+    taken: Stamp,
+    boottime: Boottime,
     time: Option<WallClock>,
     payload_state: PayloadState,
     #[serde(borrow)]
@@ -91,6 +116,10 @@ struct Head<'a> {
     #[serde(borrow)]
     payload: Bytes<'a>,
 }
+
+/// A boot's tag, and in the lowest bit whether the time was not known.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct Stamp(u32);
 
 /// A value as it is written. The order of the variants is the format.
 #[derive(Serialize, Deserialize)]
@@ -118,6 +147,8 @@ struct Append<'a>(&'a mut Vec<u8>);
 pub fn encode(record: &Record, out: &mut Vec<u8>) {
     let head = Head {
         received_at: record.received_at,
+        taken: Stamp::of(record.taken),
+        boottime: record.taken.boottime,
         time: record.time,
         payload_state: record.payload_state,
         decode_error: record.decode_error.as_deref(),
@@ -127,9 +158,16 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) {
 }
 
 /// Appends a record that nobody has looked into, as [`encode`] does, from its parts.
-pub fn encode_parts(received_at: WallClock, fields: &Fields, payload: &[u8], out: &mut Vec<u8>) {
+pub fn encode_parts(
+    (received_at, taken): (WallClock, Taken),
+    fields: &Fields,
+    payload: &[u8],
+    out: &mut Vec<u8>,
+) {
     let head = Head {
         received_at,
+        taken: Stamp::of(taken),
+        boottime: taken.boottime,
         time: None,
         payload_state: PayloadState::Opaque,
         decode_error: None,
@@ -153,8 +191,15 @@ impl<'a> StoredRef<'a> {
         let (head, fields): (Head<'a>, _) =
             postcard::take_from_bytes(rest).map_err(|_| StoredError::Malformed)?;
         check_fields(fields, DEPTH_MAX)?;
+        let taken = head.taken.at(head.boottime);
         Ok(Self {
             received_at: head.received_at,
+            taken,
+            clock: if taken.is_unsynced {
+                ClockMark::Unsynced { boot: None }
+            } else {
+                ClockMark::Synced
+            },
             time: head.time,
             payload: head.payload.0,
             payload_state: head.payload_state,
@@ -167,11 +212,26 @@ impl<'a> StoredRef<'a> {
     pub fn to_record(&self) -> Record {
         Record {
             received_at: self.received_at,
+            taken: self.taken,
             time: self.time,
             payload: self.payload.to_vec(),
             payload_state: self.payload_state,
             fields: self.fields.to_fields(),
             decode_error: self.decode_error.map(str::to_owned),
+        }
+    }
+}
+
+impl Stamp {
+    fn of(taken: Taken) -> Self {
+        Self(taken.boot.get() << 1 | u32::from(taken.is_unsynced))
+    }
+
+    const fn at(self, boottime: Boottime) -> Taken {
+        Taken {
+            boot: BootTag::new(self.0 >> 1),
+            boottime,
+            is_unsynced: self.0 & 1 == 1,
         }
     }
 }
@@ -369,128 +429,4 @@ fn check_value(value: ValueRef<'_>, levels: usize) -> Result<(), StoredError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sample() -> Record {
-        let mut record = Record::new(
-            WallClock::from_millis(1_795_452_001_123),
-            b"21.5\xff".to_vec(),
-        );
-        record.time = Some(WallClock::from_millis(-1));
-        record.payload_state = PayloadState::Parsed;
-        record.mark("odd");
-        record.fields.insert("topic", "a/b");
-        record.fields.insert("n", Value::Null);
-        record.fields.insert(
-            "list",
-            Value::List(vec![
-                Value::Bool(true),
-                Value::Int(-3),
-                Value::Uint(u64::MAX),
-                Value::Float(0.5),
-                Value::Map(Fields::from_pairs(vec![("x".to_owned(), Value::from("y"))])),
-            ]),
-        );
-        record
-    }
-
-    fn bytes_of(record: &Record) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        encode(record, &mut bytes);
-        bytes
-    }
-
-    #[test]
-    fn a_record_comes_back_as_it_was() {
-        for record in [sample(), Record::default()] {
-            assert_eq!(decode(&bytes_of(&record)), Ok(record));
-        }
-    }
-
-    #[test]
-    fn parts_are_stored_as_their_record() {
-        let mut record = Record::new(WallClock::from_millis(1), b"x".to_vec());
-        record.fields.insert("path", "/a");
-        let mut bytes = Vec::new();
-        encode_parts(
-            record.received_at,
-            &record.fields,
-            &record.payload,
-            &mut bytes,
-        );
-        assert_eq!(bytes, bytes_of(&record));
-    }
-
-    #[test]
-    fn the_format_of_version_1_stays() {
-        let mut record = Record::new(WallClock::from_millis(300), b"hi".to_vec());
-        assert_eq!(
-            bytes_of(&record),
-            [1, 0xd8, 0x04, 0, 0, 0, 2, b'h', b'i'],
-            "version, time as zigzag varint, no time, opaque, no error, length, payload"
-        );
-        record.payload_state = PayloadState::Replaced;
-        record.payload.clear();
-        record.fields.insert("a", Value::Int(-1));
-        record
-            .fields
-            .insert("b", Value::List(vec![Value::from("c")]));
-        assert_eq!(
-            bytes_of(&record),
-            [
-                1, 0xd8, 0x04, 0, 2, 0, 0, 1, b'a', 2, 1, 1, b'b', 6, 3, 5, 1, b'c'
-            ]
-        );
-    }
-
-    #[test]
-    fn fields_are_seen_without_a_copy() {
-        let bytes = bytes_of(&sample());
-        let stored = StoredRef::decode(&bytes).unwrap();
-        assert_eq!(stored.fields.get("topic"), Some(ValueRef::Text("a/b")));
-        assert_eq!(stored.fields.get("missing"), None);
-        assert_eq!(stored.fields.iter().count(), 3);
-        assert!(bytes.as_ptr_range().contains(&stored.payload.as_ptr()));
-    }
-
-    #[test]
-    fn damaged_bytes_are_errors() {
-        assert_eq!(decode(b""), Err(StoredError::Empty));
-        assert_eq!(
-            decode(b"\x02"),
-            Err(StoredError::UnknownVersion { version: 2 })
-        );
-        let bytes = bytes_of(&sample());
-        let whole = decode(&bytes);
-        for end in 1..bytes.len() {
-            assert_ne!(decode(&bytes[..end]), whole, "cut at {end}");
-        }
-        let mut seed = 7_u32;
-        for _ in 0..20_000 {
-            let mut broken = bytes.clone();
-            for _ in 0..2 {
-                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                let place = usize::try_from(seed >> 8).unwrap() % broken.len();
-                broken[place] = seed.to_le_bytes()[3];
-            }
-            if let Ok(record) = decode(&broken) {
-                assert_eq!(record.payload.len().min(bytes.len()), record.payload.len());
-            }
-        }
-    }
-
-    #[test]
-    fn nesting_in_damaged_bytes_is_bounded() {
-        let mut value = Vec::new();
-        for _ in 0..=DEPTH_MAX {
-            let mut outer = Vec::new();
-            write(&Written::List(Bytes(&value)), &mut outer);
-            value = outer;
-        }
-        let mut bytes = bytes_of(&Record::default());
-        write(&"a", &mut bytes);
-        bytes.extend_from_slice(&value);
-        assert_eq!(decode(&bytes), Err(StoredError::TooDeep));
-    }
-}
+mod tests;

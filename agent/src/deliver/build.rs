@@ -8,11 +8,13 @@ use std::sync::Arc;
 
 use diskring::{Frame, Seq};
 use pipeline::batch::{Batcher, Complete};
+use pipeline::boots::{BOOTS_MAX, Boots};
+use pipeline::clock::{BootTag, Moment, Taken};
 use pipeline::config::DestinationConfig;
 use pipeline::destination::{Destination, EncodedBatch, EncodedBody, Packer, Push, SeqRange};
 use pipeline::encode::{BatchEncoder, Encoding, EntryMeta, Origin, RecordWriter};
 use pipeline::record::PayloadState;
-use pipeline::stored::{self, FieldsRef, StoredRef};
+use pipeline::stored::{self, ClockMark, FieldsRef, StoredRef};
 use pipeline::time::{Monotonic, WallClock};
 use pipeline::transform::{Outcome, Transforms};
 
@@ -55,7 +57,11 @@ pub(super) struct Built {
     /// Bytes before compression.
     pub(super) raw_bytes: u64,
     /// When the oldest record in it was received.
-    pub(super) oldest: Option<WallClock>,
+    pub(super) oldest: Option<Moment>,
+    /// Records whose time was put right.
+    pub(super) corrected: u64,
+    /// Boots of its records whose time is not known.
+    pub(super) unknown: BTreeSet<BootTag>,
     /// Whether it ends because no more would fit.
     pub(super) is_full: bool,
 }
@@ -65,6 +71,7 @@ pub(super) struct Built {
 pub(super) struct Builder {
     recipe: Arc<Recipe>,
     sources: Sources,
+    boots: Arc<Boots>,
     batcher: Batcher,
     first: Seq,
     end: Seq,
@@ -74,7 +81,9 @@ pub(super) struct Builder {
     count: u64,
     filtered: u64,
     raw_bytes: u64,
-    oldest: Option<WallClock>,
+    oldest: Option<Moment>,
+    corrected: u64,
+    unknown: BTreeSet<BootTag>,
     full: bool,
     line: Vec<u8>,
     bytes: Vec<u8>,
@@ -161,7 +170,7 @@ impl Builder {
     pub(super) fn new(
         recipe: &Arc<Recipe>,
         destination: &Destination,
-        sources: Sources,
+        (sources, boots): (Sources, Arc<Boots>),
         batcher: Batcher,
         first: Seq,
         limit: Option<Seq>,
@@ -183,6 +192,7 @@ impl Builder {
         Self {
             recipe: Arc::clone(recipe),
             sources,
+            boots,
             batcher,
             first,
             end: first,
@@ -193,6 +203,8 @@ impl Builder {
             filtered: 0,
             raw_bytes: 0,
             oldest: None,
+            corrected: 0,
+            unknown: BTreeSet::new(),
             full: false,
             line: Vec::new(),
             bytes: Vec::new(),
@@ -229,8 +241,13 @@ impl Builder {
     }
 
     /// When the oldest record in it was received.
-    pub(super) const fn oldest(&self) -> Option<WallClock> {
+    pub(super) const fn oldest(&self) -> Option<Moment> {
         self.oldest
+    }
+
+    /// Boots of its records whose time is not known.
+    pub(super) const fn unknown(&self) -> &BTreeSet<BootTag> {
+        &self.unknown
     }
 
     /// Whether it wants no more, at `now`.
@@ -259,6 +276,8 @@ impl Builder {
             filtered,
             raw_bytes,
             oldest,
+            corrected,
+            unknown,
             full: is_full,
             ..
         } = self;
@@ -269,6 +288,8 @@ impl Builder {
             filtered,
             raw_bytes,
             oldest,
+            corrected,
+            unknown,
             is_full,
         }
     }
@@ -322,7 +343,7 @@ impl Builder {
         payload: &[u8],
         now: Monotonic,
     ) -> bool {
-        let Ok(record) = StoredRef::decode(payload) else {
+        let Ok(mut record) = StoredRef::decode(payload) else {
             // Only another version can have written it; its bytes still go out.
             let kept = StoredRef {
                 payload,
@@ -330,6 +351,7 @@ impl Builder {
             };
             return self.push(meta, &kept, now);
         };
+        self.boots.correct(&mut record);
         if recipe.transforms.is_empty() {
             return self.push(meta, &record, now);
         }
@@ -339,7 +361,10 @@ impl Builder {
                 bytes.clear();
                 stored::encode(&changed, &mut bytes);
                 let taken = match StoredRef::decode(&bytes) {
-                    Ok(changed) => self.push(meta, &changed, now),
+                    Ok(mut changed) => {
+                        changed.clock = record.clock;
+                        self.push(meta, &changed, now)
+                    }
                     Err(_) => true,
                 };
                 self.bytes = bytes;
@@ -384,14 +409,32 @@ impl Builder {
         self.raw_bytes += added;
         self.batcher.handle_record(now, added);
         self.count += 1;
-        self.oldest = self.oldest.or(Some(record.received_at));
+        self.note_time(record);
         true
+    }
+
+    /// Remembers what a record that was added says of time.
+    fn note_time(&mut self, record: &StoredRef<'_>) {
+        let is_unsynced = matches!(record.clock, ClockMark::Unsynced { .. });
+        self.oldest = self.oldest.or(Some(Moment {
+            time: record.received_at,
+            taken: Taken {
+                is_unsynced,
+                ..record.taken
+            },
+        }));
+        self.corrected += u64::from(matches!(record.clock, ClockMark::Corrected { .. }));
+        if is_unsynced && self.unknown.len() <= BOOTS_MAX {
+            self.unknown.insert(record.taken.boot);
+        }
     }
 }
 
 fn unreadable() -> StoredRef<'static> {
     StoredRef {
         received_at: WallClock::default(),
+        taken: Taken::default(),
+        clock: ClockMark::Synced,
         time: None,
         payload: &[],
         payload_state: PayloadState::Opaque,

@@ -6,17 +6,20 @@ mod bury;
 mod set_up;
 mod stretch;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use diskring::{Frame, Seq};
 use pipeline::batch::Batcher;
+use pipeline::boots::Boots;
+use pipeline::clock::BootTag;
+use pipeline::clock::Moment;
 use pipeline::delivery::{Action, Delivery};
 use pipeline::destination::{Destination, EncodedBatch, RetryClass, SeqRange, Verdict};
 use pipeline::tally::BatchOutcome;
-use pipeline::time::{Monotonic, WallClock};
+use pipeline::time::Monotonic;
 use pipeline::turns::Rank;
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::watch;
@@ -69,6 +72,10 @@ pub(super) struct Driver<'a> {
     /// Size of the plan before compression, and of its part that is not counted yet.
     raw_bytes: u64,
     raw_bytes_due: u64,
+    /// Records of the plan whose time was put right, and that are not counted yet.
+    corrected_due: u64,
+    /// Boots whose time was not known when the plan was encoded.
+    unknown: BTreeSet<BootTag>,
 }
 
 impl Driver<'_> {
@@ -92,7 +99,7 @@ impl Driver<'_> {
         let is_delivered = self
             .limit
             .is_some_and(|limit| limit <= self.delivery.committed());
-        if is_delivered || self.may_be_overtaken() {
+        if is_delivered || self.may_be_overtaken() || self.may_be_put_right() {
             return Err(Stop::Stretch);
         }
         match self.delivery.poll(self.now()) {
@@ -139,6 +146,9 @@ impl Driver<'_> {
             self.delivery.handle_passed(built.range.end, built.filtered);
             return Ok(());
         }
+        if self.is_known(&built.unknown) {
+            return Err(Stop::Stretch);
+        }
         if self.is_overdue(&built)
             && let Some(first) = self.parts.store.split(self.key.0).await?
         {
@@ -149,8 +159,7 @@ impl Driver<'_> {
         self.parts.store.plan(self.key, built.range.end).await?;
         self.parts.turns.wish(self.rank);
         self.owed = built.count + built.filtered;
-        self.raw_bytes = built.raw_bytes;
-        self.raw_bytes_due = built.raw_bytes;
+        self.note(&built);
         self.delivery.handle_plan(built.range);
         self.current = Some((built.range, built.encoded));
         Ok(())
@@ -161,6 +170,7 @@ impl Driver<'_> {
         let first = self.delivery.committed();
         let mut durable = self.parts.store.durable();
         let mut blocked = self.parts.store.blocked();
+        let mut learned = self.parts.clock.changes();
         let mut builder = self.builder(first, limit.or(self.limit), limit.is_some());
         loop {
             durable.mark_unchanged();
@@ -193,6 +203,10 @@ impl Driver<'_> {
                     () = sleep_until(self.parts.clock.instant(deadline)) => {
                         return self.finish(builder, end).await;
                     }
+                    // Encoded anew at once, it goes out no later than it must.
+                    _ = learned.changed() => if self.is_known(builder.unknown()) {
+                        return Err(Stop::Stretch);
+                    },
                     // What is in hand here is what would make room there.
                     blocked = blocked.wait_for(|blocked| *blocked) => {
                         blocked.map_err(|_| Stop::StoreEnded)?;
@@ -223,8 +237,7 @@ impl Driver<'_> {
                 builder = self.grow_with(builder, &mut frames).await?;
             }
             let built = self.finish(builder, range.end).await?;
-            self.raw_bytes = built.raw_bytes;
-            self.raw_bytes_due = built.raw_bytes;
+            self.note(&built);
             self.current = Some((range, built.encoded));
         }
         if let Some((_, encoded)) = &self.current {
@@ -274,6 +287,8 @@ impl Driver<'_> {
             counters
                 .raw_bytes
                 .fetch_add(std::mem::take(&mut self.raw_bytes_due), Ordering::Relaxed);
+            let corrected = std::mem::take(&mut self.corrected_due);
+            counters.corrected.fetch_add(corrected, Ordering::Relaxed);
             counters.sent_bytes.fetch_add(sent_bytes, Ordering::Relaxed);
             self.parts.turns.sent(self.rank, sent_bytes);
         } else {
@@ -360,7 +375,7 @@ impl Driver<'_> {
         chunk.ok_or(Stop::Stretch)
     }
 
-    fn set_oldest(&self, oldest: Option<WallClock>) {
+    fn set_oldest(&self, oldest: Option<Moment>) {
         self.parts.gauges.set_oldest(self.rank, oldest);
     }
 
@@ -370,12 +385,19 @@ impl Driver<'_> {
         Builder::new(
             &self.recipe,
             &self.destination,
-            sources,
+            (sources, self.boots()),
             batcher,
             first,
             limit,
             is_exact,
         )
+    }
+
+    /// What is known of the boots that records were taken in.
+    pub(super) fn boots(&self) -> Arc<Boots> {
+        let mut boots = self.parts.store.boots();
+        self.parts.clock.complete(Arc::make_mut(&mut boots));
+        boots
     }
 
     /// Encodes what was read; keeps the frames that are not used up.

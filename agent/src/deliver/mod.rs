@@ -17,9 +17,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use pipeline::clock::Moment;
 use pipeline::config::{Config, DestinationConfig};
 use pipeline::tally::StretchKind;
-use pipeline::time::WallClock;
 use pipeline::transform::Transforms;
 use pipeline::turns::Rank;
 use tokio::time::sleep;
@@ -40,28 +40,29 @@ const SETUP_PAUSE: Duration = Duration::from_secs(5);
 pub(crate) struct DestinationGauges {
     counters: DestinationCounters,
     /// When the oldest record was received that a driver has still to deliver.
-    oldest: Mutex<BTreeMap<Rank, WallClock>>,
+    oldest: Mutex<BTreeMap<Rank, Moment>>,
 }
 
 impl DestinationGauges {
     /// Adds what the drivers know to a status.
-    pub(crate) fn fill(&self, status: &mut DestinationStatus, now: WallClock) {
+    pub(crate) fn fill(&self, status: &mut DestinationStatus, now: Moment) {
         let counters = &self.counters;
         let oldest = self.oldest.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(oldest) = oldest.values().min() {
-            let age = now.since(*oldest).as_millis();
+        if let Some(age) = oldest.values().map(|oldest| now.since(oldest)).max() {
+            let age = age.as_millis();
             status.oldest_waiting_ms = Some(u64::try_from(age).unwrap_or(u64::MAX));
         }
         status.requests = counters.requests.load(Ordering::Relaxed);
         status.failures = counters.failures.load(Ordering::Relaxed);
         status.raw_bytes = counters.raw_bytes.load(Ordering::Relaxed);
         status.sent_bytes = counters.sent_bytes.load(Ordering::Relaxed);
+        status.corrected = counters.corrected.load(Ordering::Relaxed);
         status.dead_letters_removed = counters.dead_letters_removed.load(Ordering::Relaxed);
         status.error = counters.error();
     }
 
     /// What is replayed waits for nobody.
-    fn set_oldest(&self, rank: Rank, oldest: Option<WallClock>) {
+    fn set_oldest(&self, rank: Rank, oldest: Option<Moment>) {
         let mut all = self.oldest.lock().unwrap_or_else(PoisonError::into_inner);
         match oldest.filter(|_| rank.kind != StretchKind::Replay) {
             Some(oldest) => all.insert(rank, oldest),

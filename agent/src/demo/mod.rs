@@ -20,7 +20,6 @@ use tokio::task::LocalSet;
 use tokio::time::{sleep, timeout};
 
 use crate::cli::DemoArgs;
-use crate::clock::Clock;
 use crate::overview::Overview;
 use crate::reactor::{Reactor, ReactorParts, told_to_end};
 use crate::{app, check, fail, print};
@@ -77,6 +76,7 @@ impl Place {
 id = "demo"
 state_dir = "{folder}/state"
 control_socket = "{folder}/control.sock"
+clock = "trusted"
 log_level = "warn"
 
 [buffer]
@@ -125,11 +125,11 @@ fn try_run(arguments: &DemoArgs) -> io::Result<ExitCode> {
     let place = Place::find()?;
     touch(&place.log_file())?;
     let runtime = app::runtime()?;
-    let clock = Clock::start();
     let local = LocalSet::new();
     let receiver = local.block_on(&runtime, Receiver::start(&place.ca_file()))?;
     let config = config(&place, receiver.port())?;
-    let stores = app::open_stores(&config).map_err(io::Error::other)?;
+    let clock = app::clock(&config);
+    let stores = app::open_stores(&config, clock).map_err(io::Error::other)?;
     let parts = ReactorParts {
         config,
         config_path: None,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use pipeline::books::Counts;
+use pipeline::clock::Moment;
 use pipeline::receipt::Receipt;
 use pipeline::record::{Fields, Record};
 use pipeline::stored;
@@ -26,7 +27,7 @@ const CHECKPOINT_BYTES: usize = 32;
 #[derive(Debug)]
 pub(crate) struct IntakeBatch {
     tag: SourceTag,
-    received_at: WallClock,
+    begun: Moment,
     transforms: Arc<Transforms>,
     counters: Arc<SourceCounters>,
     settled: Arc<Settled>,
@@ -64,7 +65,7 @@ impl IntakeBatch {
     pub(super) fn new(intake: &Intake) -> Self {
         Self {
             tag: intake.tag,
-            received_at: intake.clock.wall(),
+            begun: intake.clock.moment(),
             transforms: Arc::clone(&intake.transforms),
             counters: Arc::clone(&intake.counters),
             settled: Arc::clone(&intake.settled),
@@ -91,7 +92,8 @@ impl IntakeBatch {
 
     /// Adds a record. It runs through the source's transforms; a filtered one is counted and its
     /// receipt settles with its neighbours.
-    pub(crate) fn push(&mut self, record: Record, receipt: Option<Receipt>) {
+    pub(crate) fn push(&mut self, mut record: Record, receipt: Option<Receipt>) {
+        (record.received_at, record.taken) = self.begun.place(record.received_at);
         self.counters.add(SourceCount::Received, 1);
         self.counters
             .add(SourceCount::ReceivedBytes, size(record.payload.len()));
@@ -117,7 +119,8 @@ impl IntakeBatch {
     pub(crate) fn push_line(&mut self, received_at: WallClock, fields: &Fields, payload: &[u8]) {
         if self.transforms.is_empty() && payload.len() <= self.record_bytes_max {
             let start = self.bytes.len();
-            stored::encode_parts(received_at, fields, payload, &mut self.bytes);
+            let placed = self.begun.place(received_at);
+            stored::encode_parts(placed, fields, payload, &mut self.bytes);
             if self.fits(start) {
                 self.counters.add(SourceCount::Received, 1);
                 self.counters
@@ -176,7 +179,12 @@ impl IntakeBatch {
 
     /// When the batch was begun.
     pub(crate) fn received_at(&self) -> WallClock {
-        self.received_at
+        self.begun.time
+    }
+
+    /// The same moment, as far as it is known.
+    pub(crate) fn begun(&self) -> Moment {
+        self.begun
     }
 
     /// Where its receipts go back to.
@@ -295,6 +303,7 @@ fn cut(record: &Record, payload_bytes_max: usize) -> Record {
     let len = record.payload.len().min(payload_bytes_max);
     let payload = record.payload.get(..len).unwrap_or_default().to_vec();
     let mut cut = Record::new(record.received_at, payload);
+    cut.taken = record.taken;
     cut.time = record.time;
     cut.mark("record is larger than an entry of the ring: cut, and its fields left out");
     cut

@@ -11,7 +11,9 @@ use std::sync::Arc;
 
 use diskring::{Entry, OpenError, Read, Seq};
 use pipeline::books::Books;
+use pipeline::boots::Boots;
 use pipeline::encode::{EntryMeta, Exporter};
+use pipeline::replay;
 use pipeline::stored::StoredRef;
 
 use super::locate::{self, Located};
@@ -44,7 +46,7 @@ enum Halt {
 pub(super) fn run(arguments: &RingExportArgs) -> Result<ExitCode, ToolError> {
     let wanted = Wanted::new(arguments)?;
     let mut located = locate::open(&arguments.place)?;
-    wanted.check_sources(&names(&located)?)?;
+    wanted.check_sources(&books(&located)?.source_names())?;
     let exported = match &arguments.output {
         None => export(
             &mut located,
@@ -113,9 +115,9 @@ fn create(path: &Path) -> Result<File, ToolError> {
     })
 }
 
-/// Names of the sources by their number in the ring.
-fn names(located: &Located) -> Result<Names, ToolError> {
-    Ok(Books::open(located.beside.ring())?.source_names())
+/// What the ring knows of sources and of the boots of its machine.
+fn books(located: &Located) -> Result<Books, ToolError> {
+    Ok(Books::open(located.beside.ring())?)
 }
 
 fn export(
@@ -125,9 +127,11 @@ fn export(
 ) -> Result<Counts, Halt> {
     let ring = located.beside.ring();
     let range = wanted.range(ring);
+    let books_now = books(located)?;
     let mut writer = LineWriter {
-        exporter: Exporter::new(ring.id().0),
-        names: names(located)?,
+        exporter: Exporter::new(ring.id().0, books_now.boots()),
+        names: books_now.source_names(),
+        boots: books_now.boots(),
         line: Vec::new(),
         out,
     };
@@ -139,7 +143,9 @@ fn export(
         if located.beside.openings() != openings {
             openings = located.beside.openings();
             // A number may belong to another source by now.
-            writer.names = names(located)?;
+            let books_now = books(located)?;
+            writer.names = books_now.source_names();
+            writer.boots = books_now.boots();
         }
         let within = |first: Seq, end: Seq| end.min(range.end).since(first);
         match read {
@@ -165,6 +171,7 @@ fn export(
 struct LineWriter<'a, W: Write> {
     exporter: Exporter,
     names: Names,
+    boots: Arc<Boots>,
     line: Vec<u8>,
     out: &'a mut BufWriter<W>,
 }
@@ -178,7 +185,7 @@ impl<W: Write> LineWriter<'_, W> {
     ) -> Result<(), Halt> {
         let source = self.names.get(&entry.tag).map_or("unknown", |name| &**name);
         let decoded = StoredRef::decode(entry.payload);
-        let received_at = decoded.as_ref().ok().map(|record| record.received_at);
+        let received_at = replay::known_time(&self.boots, entry.payload);
         if !wanted.takes(source, received_at) {
             return Ok(());
         }

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use diskring::{FORMAT_VERSION, Frame, Overlay, Read, Ring, Seq};
+use diskring::{FORMAT_VERSION, Overlay, Ring, Seq, TIME_UNKNOWN};
 use pipeline::books::Books;
 use pipeline::growth::{Growth, Milestone};
-use pipeline::stored::StoredRef;
+use pipeline::replay;
 use pipeline::time::WallClock;
 use serde::Serialize;
 
@@ -139,7 +139,9 @@ fn look(located: &Located) -> Result<Info, ToolError> {
     let behind = books.committed_min().unwrap_or(ring.next());
     let waiting = ring.next().since(behind).min(records);
     let waiting_bytes = share(stats.used_bytes, waiting, records);
-    let (first, last) = (first_time(ring)?, last_time(ring)?);
+    let boots = books.boots();
+    let first = replay::first_time(ring, &boots, ring.first())?;
+    let last = replay::last_time(ring, &boots)?;
     let growth = Growth::between(&milestones(ring, first, last));
     Ok(Info {
         path: located.path.display().to_string(),
@@ -254,7 +256,8 @@ fn milestones(ring: &Reading, first: Option<WallClock>, last: Option<WallClock>)
             0 => first?,
             _ => WallClock::from_millis(segment.first_ms),
         };
-        segment.is_readable.then_some(Milestone {
+        let is_dated = segment.is_readable && segment.first_ms != TIME_UNKNOWN;
+        is_dated.then_some(Milestone {
             at,
             seq: segment.first,
             bytes: index * u64::from(stats.segment_bytes),
@@ -266,51 +269,6 @@ fn milestones(ring: &Reading, first: Option<WallClock>, last: Option<WallClock>)
         bytes: stats.used_bytes,
     });
     starts.chain(end).collect()
-}
-
-/// When the first record was received that can be read.
-fn first_time(ring: &Reading) -> Result<Option<WallClock>, ToolError> {
-    let mut cursor = ring.cursor(ring.first());
-    loop {
-        match ring.read(&mut cursor)? {
-            Read::Frame(frame) => {
-                if let Some(time) = times(&frame).next() {
-                    return Ok(Some(time));
-                }
-            }
-            Read::Lost { .. } | Read::Evicted { .. } => {}
-            Read::End => return Ok(None),
-        }
-    }
-}
-
-/// When the last record was received that can be read.
-fn last_time(ring: &Reading) -> Result<Option<WallClock>, ToolError> {
-    let starts: Vec<Seq> = ring.segments().map(|segment| segment.first).collect();
-    let mut end = ring.durable();
-    for start in starts.into_iter().rev() {
-        let mut cursor = ring.cursor(start);
-        let mut last = None;
-        while cursor.seq() < end {
-            match ring.read(&mut cursor)? {
-                Read::Frame(frame) => last = times(&frame).last().or(last),
-                Read::Lost { .. } | Read::Evicted { .. } => {}
-                Read::End => break,
-            }
-        }
-        if last.is_some() {
-            return Ok(last);
-        }
-        end = start;
-    }
-    Ok(None)
-}
-
-fn times(frame: &Frame) -> impl Iterator<Item = WallClock> {
-    let records = frame
-        .entries()
-        .filter_map(|entry| StoredRef::decode(entry.payload).ok());
-    records.map(|record| record.received_at)
 }
 
 /// `part` of `whole` in `bytes`.

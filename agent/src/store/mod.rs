@@ -13,12 +13,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use diskring::{Frame, Seq, StorageError};
+use pipeline::boots::Boots;
+use pipeline::clock::Learned;
 use pipeline::config::{ByteSize, WhenFull};
 use pipeline::moves::Kept;
 use pipeline::replay::{ReplayRange, ReplayWish};
 use pipeline::tally::{BatchOutcome, DestinationTally, Stretch, StretchId, StretchKind};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::clock::Clock;
 use crate::intake::{Checkpoint, SourceTag, StoreQueue};
 use crate::telemetry::{BufferStatus, SourceCounters};
 
@@ -44,6 +47,8 @@ pub(crate) struct StoreOptions {
     pub(crate) sync_bytes: usize,
     /// What may be written in a day.
     pub(crate) write_budget: Option<ByteSize>,
+    /// The process's clock.
+    pub(crate) clock: Clock,
 }
 
 /// Names of sources by their number in the ring.
@@ -198,6 +203,8 @@ pub(crate) enum Request {
         /// What became of it.
         outcome: BatchOutcome,
     },
+    /// The time of this boot is known.
+    Learned(Learned),
     /// How things stand.
     Status(oneshot::Sender<StoreStatus>),
     /// Syncs what is there and ends.
@@ -269,6 +276,7 @@ pub(crate) struct StoreHandle {
     durable: watch::Receiver<Seq>,
     stretches: watch::Receiver<u64>,
     source_names: watch::Receiver<SourceNames>,
+    boots: watch::Receiver<Arc<Boots>>,
     blocked: watch::Receiver<bool>,
     ring_id: u64,
     entry_bytes_max: usize,
@@ -298,6 +306,11 @@ impl StoreHandle {
     /// Names of every source that has records in the ring, those that are gone included.
     pub(crate) fn source_names(&self) -> SourceNames {
         Arc::clone(&self.source_names.borrow())
+    }
+
+    /// What is known of the boots that records were taken in.
+    pub(crate) fn boots(&self) -> Arc<Boots> {
+        Arc::clone(&self.boots.borrow())
     }
 
     /// The ring's id.

@@ -1,5 +1,6 @@
 //! The loop of the store thread.
 
+mod moments;
 mod pacing;
 mod sources;
 mod status;
@@ -11,8 +12,9 @@ use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use diskring::{AppendError, Cursor, Durable, PutError, Ring, Seq, Storage};
+use diskring::{AppendError, Cursor, Durable, PutError, Ring, Seq, Storage, TIME_UNKNOWN};
 use pipeline::books::Books;
+use pipeline::boots::Boots;
 use pipeline::config::WhenFull;
 use pipeline::receipt::{Receipt, Unsettled};
 use tokio::sync::{mpsc, watch};
@@ -39,6 +41,7 @@ pub(crate) fn spawn<S: Storage + Send + 'static>(
     let (durable_sender, durable) = watch::channel(ring.durable());
     let (stretches_sender, stretches) = watch::channel(0);
     let (names_sender, source_names) = watch::channel(SourceNames::default());
+    let (boots_sender, boots) = watch::channel(Arc::default());
     let handle = StoreHandle {
         queue,
         blocked,
@@ -46,6 +49,7 @@ pub(crate) fn spawn<S: Storage + Send + 'static>(
         durable,
         stretches,
         source_names,
+        boots,
         ring_id: ring.id().0,
         entry_bytes_max: ring.entry_bytes_max(),
     };
@@ -61,7 +65,7 @@ pub(crate) fn spawn<S: Storage + Send + 'static>(
             names_sender.send_replace(Arc::new(books.source_names()));
             let written = ring.stats().written_bytes;
             let pacing = Pacing::new(written, options.write_budget);
-            let store = Store {
+            let mut store = Store {
                 ring,
                 options,
                 books,
@@ -76,6 +80,7 @@ pub(crate) fn spawn<S: Storage + Send + 'static>(
                 durable: durable_sender,
                 stretches: stretches_sender,
                 source_names: names_sender,
+                boots: boots_sender,
                 blocked_shown: blocked_sender,
                 incoming,
                 stalled,
@@ -83,6 +88,7 @@ pub(crate) fn spawn<S: Storage + Send + 'static>(
                 put_failed: false,
                 eviction_told: None,
             };
+            store.begin_boot();
             runtime.block_on(store.run(requests))
         })
         .map_err(StoreError::Start)?;
@@ -114,6 +120,7 @@ struct Store<S: Storage> {
     /// Counts the changes of stretches that drivers do not make themselves.
     stretches: watch::Sender<u64>,
     source_names: watch::Sender<SourceNames>,
+    boots: watch::Sender<Arc<Boots>>,
     blocked_shown: watch::Sender<bool>,
     incoming: mpsc::Receiver<IntakeBatch>,
     stalled: Arc<Stalled>,
@@ -191,6 +198,12 @@ impl<S: Storage> Store<S> {
         let mut appended = from;
         let start = self.ring.next();
         let tag = batch.tag();
+        let begun = batch.begun();
+        let at_ms = if begun.taken.is_unsynced {
+            TIME_UNKNOWN
+        } else {
+            begun.time.as_millis()
+        };
         let states = batch.checkpoint_bytes_max();
         let mut full = false;
         for step in batch.steps(from) {
@@ -204,7 +217,7 @@ impl<S: Storage> Store<S> {
                     report_put(&mut self.put_failed, removed, "checkpoint");
                 }
                 Step::Entry(payload) => {
-                    if !self.append(&batch, payload, states)? {
+                    if !self.append((tag, at_ms), payload, states)? {
                         full = true;
                         break;
                     }
@@ -241,11 +254,10 @@ impl<S: Storage> Store<S> {
     /// first, so that no segment ends between them; `states` is what a checkpoint takes.
     fn append(
         &mut self,
-        batch: &IntakeBatch,
+        (tag, at_ms): (SourceTag, i64),
         payload: &[u8],
         states: usize,
     ) -> Result<bool, StoreError> {
-        let (tag, at_ms) = (batch.tag(), batch.received_at().as_millis());
         loop {
             let reserved = match states {
                 0 => Ok(()),
@@ -369,6 +381,7 @@ impl<S: Storage> Store<S> {
                 self.forget_cursor(key);
                 self.unsynced_since.get_or_insert_with(Instant::now);
             }
+            Request::Learned(learned) => self.learn_boot(learned),
             Request::Status(reply) => drop(reply.send(self.status())),
             Request::Stop => return Ok(Flow::Stop),
         }

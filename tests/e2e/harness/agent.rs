@@ -38,6 +38,8 @@ pub(crate) fn hydrant(args: &[&str]) -> Outcome {
 pub(crate) struct Agent {
     folder: PathBuf,
     config: PathBuf,
+    /// Whether its clock is believed: `trusted`, as long as a test is not about that.
+    clock: &'static str,
     program: Option<Program>,
 }
 
@@ -51,9 +53,18 @@ impl Agent {
         let agent = Agent {
             folder: folder.to_path_buf(),
             config: folder.join("hydrant.toml"),
+            clock: "trusted",
             program: None,
         };
         agent.configure(size, rest);
+        agent
+    }
+
+    /// An agent that believes its clock only once somebody confirms it.
+    pub(crate) fn with_doubts(folder: &Path, rest: &str) -> Self {
+        let mut agent = Agent::new(folder, rest);
+        agent.clock = "auto";
+        agent.configure("16MiB", rest);
         agent
     }
 
@@ -65,7 +76,8 @@ impl Agent {
             format!(
                 "[agent]\nid = \"gateway\"\nstate_dir = \"{folder}/state\"\n\
                  control_socket = \"{folder}/control.sock\"\nlog_level = \"debug\"\n\
-                 [buffer]\nsize = \"{ring}\"\nsync_delay_max = \"50ms\"\n{rest}"
+                 clock = \"{}\"\n[buffer]\nsize = \"{ring}\"\nsync_delay_max = \"50ms\"\n{rest}",
+                self.clock
             ),
         );
     }

@@ -10,6 +10,7 @@
 //! needs more room; the state of one that found none stays here, and [`Books::write`] tries again
 //! and says so.
 
+mod boots;
 mod destination;
 mod states;
 mod stretches;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 
 use diskring::{PutError, Ring, Seq, Storage, StorageError};
 
+use crate::boots::Boots;
 use crate::mutant::Mutant;
 use crate::tally::{DestinationTally, SourceTally};
 use destination::DestinationBook;
@@ -38,6 +40,8 @@ pub struct Books {
     /// Those that are not open are kept until they are forgotten.
     destinations: BTreeMap<DestinationIndex, DestinationBook>,
     next_index: DestinationIndex,
+    boots: Arc<Boots>,
+    boots_unwritten: bool,
     ledger: Ledger,
     mutant: Mutant,
 }
@@ -120,6 +124,7 @@ impl Books {
     fn open_as<S: Storage>(ring: &Ring<S>, mutant: Mutant) -> Result<Self, StorageError> {
         let mut books = Self {
             ledger: Ledger::of(ring),
+            boots: Arc::new(states::boots(ring)),
             mutant,
             ..Self::default()
         };
@@ -390,7 +395,7 @@ impl Books {
 
     /// Writes what had no room before into the ring's states, to go with the next sync.
     pub fn write<S: Storage>(&mut self, ring: &mut Ring<S>) -> Result<(), PutError> {
-        let mut result = Ok(());
+        let mut result = self.write_boots(ring);
         for (tag, source) in &mut self.sources {
             if source.is_unwritten {
                 result = result.and(source.write(ring, *tag, &mut self.ledger));

@@ -7,11 +7,14 @@ use std::sync::Arc;
 
 use diskring::{PutError, Ring, Storage};
 
+use crate::boots::{Boot, Boots};
+use crate::clock::BootTag;
 use crate::tally::DestinationTally;
 
 const KEY_SOURCE: u8 = b's';
 const KEY_DESTINATION: u8 = b'd';
 const KEY_CHECKPOINT: u8 = b'c';
+const KEY_BOOT: u8 = b'b';
 
 /// What a state takes besides its key and its value.
 const STATE_BYTES: usize = 4;
@@ -144,6 +147,24 @@ pub(super) fn destinations<S: Storage>(
         }
         _ => None,
     })
+}
+
+/// Every boot that the ring has a state of.
+pub(super) fn boots<S: Storage>(ring: &Ring<S>) -> Boots {
+    let mut boots = Boots::default();
+    for (key, value) in ring.states() {
+        if key.first() == Some(&KEY_BOOT)
+            && let Some(boot) = Boot::decode(value)
+        {
+            boots.insert(boot);
+        }
+    }
+    boots
+}
+
+pub(super) fn boot_key(tag: BootTag) -> [u8; 5] {
+    let [a, b, c, d] = tag.get().to_le_bytes();
+    [KEY_BOOT, a, b, c, d]
 }
 
 pub(super) fn source_key(tag: u16) -> [u8; 3] {

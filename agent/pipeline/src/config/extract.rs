@@ -154,6 +154,7 @@ fn agent(settings: &Settings) -> Option<AgentConfig> {
         state_dir: path(settings, "state_dir")?,
         control_socket: path(settings, "control_socket")?,
         metrics_listen: settings.address("metrics_listen"),
+        is_clock_trusted: settings.text("clock")? == "trusted",
         log_level: match settings.text("log_level")? {
             "error" => LogLevel::Error,
             "warn" => LogLevel::Warn,

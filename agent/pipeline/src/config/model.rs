@@ -48,6 +48,8 @@ pub struct AgentConfig {
     pub control_socket: PathBuf,
     /// Where the counters are served as Prometheus text.
     pub metrics_listen: Option<SocketAddr>,
+    /// Whether the machine's clock is believed as it is.
+    pub is_clock_trusted: bool,
     /// The least severe level that is logged.
     pub log_level: LogLevel,
 }

@@ -33,7 +33,7 @@ use folder::safe;
 pub use folder::{Folder, FolderFile};
 pub use http::Http;
 pub use range::SeqRange;
-pub use skew::ClockSkew;
+pub use skew::{ClockSkew, date_at_receipt};
 
 /// The agent reads at most this much of an answer's body.
 pub const RESPONSE_BYTES_MAX: usize = 512 * 1024;

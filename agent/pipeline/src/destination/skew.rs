@@ -8,6 +8,9 @@ use crate::time::WallClock;
 /// A slower exchange says too little about the moment its `Date` was written.
 const ELAPSED_MAX: Duration = Duration::from_mins(15);
 
+/// A `Date` that sets the clock comes from an exchange that took no longer.
+const FRESH_MAX: Duration = Duration::from_secs(10);
+
 /// The difference between a service's clock and the machine's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClockSkew {
@@ -42,6 +45,15 @@ impl ClockSkew {
         let middle = response.received_at.as_millis().saturating_sub(half_ms);
         self.millis = Some(date.as_millis().saturating_sub(middle));
     }
+}
+
+/// What time it was when `response` had come, if a verified peer itself said so just before.
+pub fn date_at_receipt(response: &HttpResponse) -> Option<WallClock> {
+    let is_fresh = response.header("age").is_none() && response.elapsed <= FRESH_MAX;
+    let date = response.header("date").and_then(http_date)?;
+    // A second that is named has half passed, and so has the exchange.
+    let since = Duration::from_millis(500) + response.elapsed / 2;
+    (response.tls_verified && is_fresh).then(|| date.after(since))
 }
 
 /// The moment an HTTP date names.
@@ -97,6 +109,31 @@ mod tests {
         // Too slow, and out of a cache.
         check(16 * 60, &[five_minutes], None);
         check(2, &[five_minutes, ("Age", "17280")], None);
+    }
+
+    #[test]
+    fn a_date_tells_when_the_response_had_come() {
+        let check = |elapsed_ms, headers: &[(&str, &str)], verified, expected: Option<i64>| {
+            let response = HttpResponse {
+                headers: headers
+                    .iter()
+                    .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                    .collect(),
+                elapsed: Duration::from_millis(elapsed_ms),
+                tls_verified: verified,
+                ..HttpResponse::default()
+            };
+            let found = date_at_receipt(&response).map(WallClock::as_millis);
+            assert_eq!(found, expected, "{elapsed_ms} ms, {headers:?}");
+        };
+        let date = ("Date", "Thu, 01 Jan 2026 00:00:00 GMT");
+        check(0, &[date], true, Some(MIDNIGHT + 500));
+        check(3_000, &[date], true, Some(MIDNIGHT + 2_000));
+        check(11_000, &[date], true, None);
+        check(0, &[date, ("Age", "5")], true, None);
+        check(0, &[date], false, None);
+        check(0, &[("Date", "soon")], true, None);
+        check(0, &[], true, None);
     }
 
     #[test]

@@ -1,17 +1,21 @@
 //! An entry of the ring as a line of JSON from which it can be made again, byte for byte.
 //!
-//! Keys: `seq`, `id`, `source`, `received_at`; where they are not the usual, `time`,
+//! Keys: `seq`, `id`, `source`, `received_at`, `boot`, `monotonic_ms`; where they are not the
+//! usual, `clock` and `corrected_at`, `time`,
 //! `payload_state`, `decode_error` and `fields`; `payload` or, when it is not UTF-8,
 //! `payload_base64`. What JSON cannot say exactly, or is no record that this version knows, has its
 //! stored bytes as `stored_base64`, which then count.
+
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::json::{write_name, write_number, write_object, write_text, write_time};
 use super::{EntryMeta, Origin};
+use crate::boots::Boots;
 use crate::record::{Fields, PayloadState, Value};
-use crate::stored::{self, StoredError, StoredRef};
+use crate::stored::{self, ClockMark, StoredError, StoredRef};
 
 /// Readers of JSON often take no more than 128 levels; a line has two around its values.
 const DEPTH_MAX: usize = 100;
@@ -20,18 +24,20 @@ const DEPTH_MAX: usize = 100;
 #[derive(Debug)]
 pub struct Exporter {
     origin: Origin,
+    boots: Arc<Boots>,
     again: Vec<u8>,
 }
 
 impl Exporter {
-    /// For entries of the ring with this id.
-    pub const fn new(ring_id: u64) -> Self {
+    /// For entries of the ring with this id, which knows these boots.
+    pub const fn new(ring_id: u64, boots: Arc<Boots>) -> Self {
         Self {
             origin: Origin {
                 agent: String::new(),
                 ring_id,
                 is_replay: false,
             },
+            boots,
             again: Vec::new(),
         }
     }
@@ -54,6 +60,7 @@ impl Exporter {
         let is_exact = match decoded {
             Ok(record) => {
                 write_record(record, out);
+                self.write_correction(*record, out);
                 self.is_exact(record, bytes)
             }
             Err(error) => {
@@ -67,6 +74,17 @@ impl Exporter {
             write_base64(out, bytes);
         }
         out.extend_from_slice(b"}\n");
+    }
+
+    /// What is known by now of a time that was not.
+    fn write_correction(&self, mut record: StoredRef<'_>, out: &mut Vec<u8>) {
+        self.boots.correct(&mut record);
+        if matches!(record.clock, ClockMark::Corrected { .. }) {
+            write_name(out, "corrected_at");
+            out.push(b'"');
+            write_time(out, record.received_at);
+            out.push(b'"');
+        }
     }
 
     /// Whether the line alone gives the same bytes again.
@@ -83,6 +101,14 @@ fn write_record(record: &StoredRef<'_>, out: &mut Vec<u8>) {
     out.push(b'"');
     write_time(out, record.received_at);
     out.push(b'"');
+    write_name(out, "boot");
+    write_number(out, record.taken.boot.get());
+    write_name(out, "monotonic_ms");
+    write_number(out, record.taken.boottime.as_millis());
+    if record.taken.is_unsynced {
+        write_name(out, "clock");
+        write_text(out, "unsynced");
+    }
     if let Some(time) = record.time {
         write_name(out, "time");
         out.push(b'"');

@@ -10,8 +10,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::{EntryMeta, Origin};
+use crate::clock::Taken;
 use crate::record::PayloadState;
-use crate::stored::{FieldsRef, StoredRef, ValueRef};
+use crate::stored::{ClockMark, FieldsRef, StoredRef, ValueRef};
 use crate::time::WallClock;
 
 const MESSAGE: &str = "message";
@@ -62,11 +63,34 @@ impl Metadata {
             write_time(out, time);
             out.push(b'"');
         }
+        write_clock(out, record.clock, record.taken);
         if let Some(reason) = record.decode_error {
             write_name(out, DECODE_ERROR);
             write_text(out, reason);
         }
         out.push(b'}');
+    }
+}
+
+/// How far the time can be believed, where it could not be at once.
+fn write_clock(out: &mut Vec<u8>, clock: ClockMark, taken: Taken) {
+    match clock {
+        ClockMark::Synced => {}
+        ClockMark::Unsynced { boot } => {
+            out.extend_from_slice(br#","clock":"unsynced","boot":""#);
+            let written = match boot {
+                Some(id) => write!(out, "{id}"),
+                // The first digits of its name are all that a record keeps of it.
+                None => write!(out, "{:06x}", taken.boot.get() >> 3),
+            };
+            debug_assert!(written.is_ok(), "a Vec takes everything");
+            out.extend_from_slice(br#"","monotonic_ms":"#);
+            write_number(out, taken.boottime.as_millis());
+        }
+        ClockMark::Corrected { offset_ms } => {
+            out.extend_from_slice(br#","clock":"corrected","clock_offset_ms":"#);
+            write_number(out, offset_ms);
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Batches in every format and compression, through one table function each.
 
 use super::*;
+use crate::boots::Boots;
+use crate::clock::{BootId, Boottime, Learned, Teacher};
 use crate::record::{Fields, Record, Value};
 use crate::stored;
 use crate::time::WallClock;
@@ -77,6 +79,55 @@ fn raw_writes_lines() {
             with(b"", PayloadState::Replaced, &[]),
         ],
         "one\ntwo\nthree\nfour\n\n{ }\n{\"a\":1}\n{}\n",
+    );
+}
+
+#[test]
+fn metadata_says_how_far_the_time_can_be_believed() {
+    let mut early = record(b"x");
+    early.received_at = WallClock::from_millis(1_000);
+    early.taken.is_unsynced = true;
+    early.taken.boottime = Boottime::from_millis(900);
+    let id = BootId::parse("d4bda4dd-e241-4f32-9067-52a94bbe50ab").unwrap();
+    early.taken.boot = id.tag();
+    let mut bytes = Vec::new();
+    stored::encode(&early, &mut bytes);
+    let mut boots = Boots::default();
+    let line = |boots: &Boots| {
+        let mut record = StoredRef::decode(&bytes).unwrap();
+        boots.correct(&mut record);
+        let entry = EntryMeta {
+            seq: Seq::new(7),
+            source: "s",
+        };
+        let mut out = Vec::new();
+        RecordWriter::new(Format::Ndjson, true, &origin()).write(entry, &record, &mut out);
+        let line = String::from_utf8(out).unwrap();
+        let start = line.find("\"received_at\"").unwrap();
+        line[start..].to_owned()
+    };
+    let unsynced = "\"received_at\":\"1970-01-01T00:00:01.000Z\",\"clock\":\"unsynced\"";
+    assert_eq!(
+        line(&boots),
+        format!("{unsynced},\"boot\":\"d4bda4\",\"monotonic_ms\":900}},\"message\":\"x\"}}\n")
+    );
+    boots.begin(id, Seq::ZERO);
+    assert_eq!(
+        line(&boots),
+        format!(
+            "{unsynced},\"boot\":\"d4bda4dde2414f32906752a94bbe50ab\",\"monotonic_ms\":900}},\
+             \"message\":\"x\"}}\n"
+        )
+    );
+    let learned = Learned {
+        offset_ms: 1_795_452_000_223,
+        by: Teacher::Date,
+    };
+    boots.learn(id, learned);
+    assert_eq!(
+        line(&boots),
+        "\"received_at\":\"2026-11-23T16:40:01.123Z\",\"clock\":\"corrected\",\
+         \"clock_offset_ms\":1795452000123},\"message\":\"x\"}\n"
     );
 }
 

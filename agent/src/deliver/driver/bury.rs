@@ -8,7 +8,7 @@ use pipeline::dead_letter::{self, Letter};
 use pipeline::delivery::DeadLetter;
 use pipeline::destination::FileError;
 use pipeline::record::Record;
-use pipeline::stored;
+use pipeline::stored::{ClockMark, StoredRef};
 use pipeline::time::WallClock;
 use tokio::time::sleep;
 
@@ -71,8 +71,15 @@ impl Driver<'_> {
     }
 
     fn write_letters(&self, dead: &DeadLetter, frames: &[Frame], lines: &mut Vec<u8>) {
+        let boots = self.boots();
         for (meta, payload) in self.sources().records(frames, dead.range) {
-            let record = stored::decode(payload).unwrap_or_else(|error| {
+            let stored = StoredRef::decode(payload).map(|mut stored| {
+                boots.correct(&mut stored);
+                let mut record = stored.to_record();
+                record.taken.is_unsynced = matches!(stored.clock, ClockMark::Unsynced { .. });
+                record
+            });
+            let record = stored.unwrap_or_else(|error| {
                 let mut kept = Record::new(WallClock::default(), payload.to_vec());
                 kept.mark(error.to_string());
                 kept

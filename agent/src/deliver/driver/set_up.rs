@@ -1,6 +1,6 @@
 //! What a driver needs before it can begin.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use pipeline::batch::Batcher;
@@ -87,6 +87,8 @@ impl<'a> Driver<'a> {
             lost: Vec::new(),
             raw_bytes: 0,
             raw_bytes_due: 0,
+            corrected_due: 0,
+            unknown: BTreeSet::new(),
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use diskring::{Ring, Seq, Storage};
+use diskring::{Ring, Seq, Storage, TIME_UNKNOWN};
 use pipeline::destination::SeqRange;
 use pipeline::period::{self, Start};
 use pipeline::time::WallClock;
@@ -72,7 +72,7 @@ impl Wanted {
     pub(super) fn range<S: Storage>(&self, ring: &Ring<S>) -> SeqRange {
         let starts: Vec<Start> = ring
             .segments()
-            .filter(|segment| segment.is_readable)
+            .filter(|segment| segment.is_readable && segment.first_ms != TIME_UNKNOWN)
             .map(|segment| Start {
                 first: segment.first,
                 at: WallClock::from_millis(segment.first_ms),

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use pipeline::clock::EARLIEST;
 use pipeline::config::{SyslogConfig, SyslogListen};
 use pipeline::decode::syslog::{self, SyslogZone};
 use pipeline::record::{Fields, Value};
@@ -177,10 +178,12 @@ impl Shared {
         if syslog::trim(kept).is_empty() {
             return;
         }
+        // A year is guessed near it, and not near what a clock says that nobody has set.
+        let near = at.max(EARLIEST);
         let mut record = match peer.sender {
-            Sender::Address(_) => syslog::decode(at, kept, &self.zone),
+            Sender::Address(_) => syslog::decode(near, kept, &self.zone),
             Sender::Process { .. } | Sender::Unknown => {
-                syslog::decode_local(at, kept, &self.zone, &self.host)
+                syslog::decode_local(near, kept, &self.zone, &self.host)
             }
         };
         peer.sender.tell(&mut record.fields);

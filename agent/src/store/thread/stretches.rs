@@ -48,7 +48,7 @@ impl<S: Storage> Store<S> {
             return Ok(None);
         };
         let delivered = tally.committed().min(self.ring.durable());
-        let range = wish.find(&self.ring, delivered)?;
+        let range = wish.find(&self.ring, &self.books.boots(), delivered)?;
         if range.is_empty() {
             let left = match range.oldest_ms {
                 Some(oldest_ms) if range.oldest < range.delivered => format!(

@@ -35,6 +35,14 @@ pub(in super::super) static AGENT: Section = Section {
                   Only a loopback address is taken, because nobody is asked who they are.",
         },
         Key {
+            name: "clock",
+            kind: Kind::Words(&["auto", "trusted"]),
+            default: Default::Text("auto"),
+            doc: "`auto` believes the machine's clock once its time daemon or the `Date` of a \
+                  destination over TLS has confirmed it, and marks records until then; \
+                  `trusted` believes it as it is, because something else keeps it right.",
+        },
+        Key {
             name: "log_level",
             kind: Kind::Words(&["error", "warn", "info", "debug", "trace"]),
             default: Default::Text("info"),

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::{TlsConfig, TransformConfig};
 use crate::config::units::{ByteSize, Secret};
-use crate::time::WallClock;
 
 /// `[destinations.NAME]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,9 +46,9 @@ pub struct DrainConfig {
 }
 
 impl DestinationConfig {
-    /// Whether a full batch whose oldest record was `received` so long ago, with more behind it, is
-    /// to be left to a backlog.
-    pub fn is_overdue(&self, now: WallClock, received: WallClock) -> bool {
+    /// Whether a full batch whose oldest record is of this `age`, with more behind it, is to be left
+    /// to a backlog.
+    pub fn is_overdue(&self, age: Duration) -> bool {
         let DrainConfig {
             order,
             live_age_max,
@@ -57,7 +56,7 @@ impl DestinationConfig {
         } = self.drain;
         // A batch may take its whole age to become full.
         let age_max = live_age_max.saturating_add(self.batch.age_max);
-        order == DrainOrder::NewestFirst && now.since(received) > age_max
+        order == DrainOrder::NewestFirst && age > age_max
     }
 }
 

@@ -1,6 +1,9 @@
+use std::sync::Arc;
+
 use diskring::Seq;
 
 use super::*;
+use crate::clock::{BootTag, Boottime, Taken};
 use crate::record::{DEPTH_MAX as STORED_DEPTH_MAX, Record};
 use crate::time::WallClock;
 
@@ -10,7 +13,7 @@ fn line(bytes: &[u8]) -> String {
         source: "sensors",
     };
     let mut out = Vec::new();
-    Exporter::new(0xab).write(entry, bytes, &StoredRef::decode(bytes), &mut out);
+    Exporter::new(0xab, Arc::default()).write(entry, bytes, &StoredRef::decode(bytes), &mut out);
     String::from_utf8(out).unwrap()
 }
 
@@ -33,6 +36,11 @@ fn restored(line: &str) -> Vec<u8> {
         None => None,
         Some(other) => panic!("{key} is {other:?}"),
     };
+    let number = |key: &str| match keys.get(key) {
+        Some(Value::Int(number)) => u64::try_from(*number).unwrap(),
+        Some(Value::Uint(number)) => *number,
+        other => panic!("{key} is {other:?}"),
+    };
     if let Some(stored) = text("stored_base64") {
         return BASE64.decode(stored).unwrap();
     }
@@ -49,6 +57,11 @@ fn restored(line: &str) -> Vec<u8> {
     };
     bytes_of(&Record {
         received_at: time(text("received_at").unwrap()),
+        taken: Taken {
+            boot: BootTag::new(u32::try_from(number("boot")).unwrap()),
+            boottime: Boottime::from_millis(number("monotonic_ms")),
+            is_unsynced: text("clock") == Some("unsynced"),
+        },
         time: text("time").map(time),
         payload,
         payload_state: match text("payload_state") {
@@ -154,15 +167,26 @@ fn a_line_says_what_is_known() {
     let mut record = Record::new(WallClock::from_millis(1), b"a\n\"b\"".to_vec());
     check(
         &record,
-        "\"1970-01-01T00:00:00.001Z\",\"payload\":\"a\\n\\\"b\\\"\"}\n",
+        "\"1970-01-01T00:00:00.001Z\",\"boot\":0,\"monotonic_ms\":0,\"payload\":\"a\\n\\\"b\\\"\"}\n",
     );
     record.payload = b"\xff\x00".to_vec();
     record.time = Some(WallClock::from_millis(-1));
     record.mark("not \"UTF-8\"");
     check(
         &record,
-        "\"1970-01-01T00:00:00.001Z\",\"time\":\"1969-12-31T23:59:59.999Z\",\
+        "\"1970-01-01T00:00:00.001Z\",\"boot\":0,\"monotonic_ms\":0,\"time\":\"1969-12-31T23:59:59.999Z\",\
          \"decode_error\":\"not \\\"UTF-8\\\"\",\"payload_base64\":\"/wA=\"}\n",
+    );
+    let mut record = Record::new(WallClock::from_millis(1), b"x".to_vec());
+    record.taken = Taken {
+        boot: BootTag::new(9),
+        boottime: Boottime::from_millis(1_234),
+        is_unsynced: true,
+    };
+    check(
+        &record,
+        "\"1970-01-01T00:00:00.001Z\",\"boot\":9,\"monotonic_ms\":1234,\"clock\":\"unsynced\",\
+         \"payload\":\"x\"}\n",
     );
     let mut record = Record::new(WallClock::from_millis(1), Vec::new());
     record.payload_state = PayloadState::Replaced;
@@ -170,7 +194,8 @@ fn a_line_says_what_is_known() {
     record.fields.insert("a", Value::Float(1.0));
     check(
         &record,
-        "\"1970-01-01T00:00:00.001Z\",\"payload_state\":\"replaced\",\
+        "\"1970-01-01T00:00:00.001Z\",\"boot\":0,\"monotonic_ms\":0,\
+         \"payload_state\":\"replaced\",\
          \"fields\":{\"z\":18446744073709551615,\"a\":1.0}}\n",
     );
 }
@@ -273,6 +298,11 @@ impl Rng {
     fn record(&mut self) -> Record {
         Record {
             received_at: WallClock::from_millis(self.signed()),
+            taken: Taken {
+                boot: BootTag::new(u32::try_from(self.below(1 << 31)).unwrap()),
+                boottime: Boottime::from_millis(self.signed().unsigned_abs()),
+                is_unsynced: self.below(2) == 0,
+            },
             time: (self.below(2) == 0).then(|| WallClock::from_millis(self.signed())),
             payload: if self.below(2) == 0 {
                 self.bytes()
