@@ -12,6 +12,7 @@ mod mutants;
 mod outliving;
 mod recovery;
 mod rot;
+mod state_room;
 mod store;
 mod stretches;
 mod truth;

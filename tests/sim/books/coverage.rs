@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// What is counted, and how often all histories together see it at least.
-const FIGURES: [(&str, u64); 45] = [
+const FIGURES: [(&str, u64); 47] = [
     ("histories", 100),
     ("histories drained", 40),
     ("cuts", 500),
@@ -24,6 +24,9 @@ const FIGURES: [(&str, u64); 45] = [
     ("numbers used again", 20),
     ("checkpoints refused", 20),
     ("checkpoints without room", 20),
+    // Rare; seeds of their own see them.
+    ("sources without room", 0),
+    ("destinations without room", 0),
     ("counted ranges", 100),
     ("splits", 300),
     ("splits with records in hand", 100),
@@ -66,6 +69,11 @@ impl Coverage {
         *self.seen.entry(what).or_default() += times;
     }
 
+    /// How often this was seen.
+    pub(super) fn times(&self, what: &str) -> u64 {
+        self.seen.get(what).copied().unwrap_or(0)
+    }
+
     pub(super) fn add(&mut self, other: &Self) {
         for (what, times) in &other.seen {
             self.count(what, *times);
@@ -75,14 +83,13 @@ impl Coverage {
 
     /// Whether everything was seen often enough.
     pub(super) fn check(&self) {
-        let times = |what: &str| self.seen.get(what).copied().unwrap_or(0);
         let rare: Vec<String> = FIGURES
             .iter()
-            .filter(|(what, wanted)| times(what) < *wanted)
-            .map(|(what, wanted)| format!("{} {what} instead of {wanted}", times(what)))
+            .filter(|(what, wanted)| self.times(what) < *wanted)
+            .map(|(what, wanted)| format!("{} {what} instead of {wanted}", self.times(what)))
             .collect();
         assert!(rare.is_empty(), "only {}", rare.join(", "));
-        let (merged, histories) = (self.merged, times("histories"));
+        let (merged, histories) = (self.merged, self.times("histories"));
         assert!(
             merged * 50 < histories,
             "sources are told apart in all but {merged} of {histories}"

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use pipeline::tally::StretchKind;
 
+use super::state_room::{DESTINATION_BYTES, TAKES_BYTES};
 use super::truth::{Change, DestinationTruth, Names};
 use super::{DESTINATIONS, SOURCES, World, fatal};
 
@@ -26,7 +27,7 @@ impl World {
     }
 
     /// What a closing does to the truth.
-    fn record_close(&mut self, name: &str) {
+    pub(super) fn record_close(&mut self, name: &str) {
         let Some(index) = self.open.remove(name) else {
             return;
         };
@@ -53,11 +54,17 @@ impl World {
             named.map(|(_, source)| source.tag).collect()
         });
         let known = self.now.destinations.get(name);
+        let is_new = known.is_none();
         let is_changed = known.is_some_and(|truth| truth.takes != takes);
         // Only what is new or takes others needs more room than it has.
-        if (is_changed || known.is_none()) && !self.has_room(200)? {
+        if (is_changed || is_new) && !self.has_room(200)? {
             return Ok(());
         }
+        let room = self.state_room();
+        if is_changed && room < TAKES_BYTES {
+            return Ok(());
+        }
+        let is_short = is_new && room < DESTINATION_BYTES;
         self.coverage
             .count("changed subsets", u64::from(is_changed));
         if self.open.contains_key(name) {
@@ -79,7 +86,11 @@ impl World {
             .open_destination(&mut self.ring, name, names)
             .map_err(fatal)?;
         self.open.insert(name.to_owned(), index);
-        self.begin(name, StretchKind::Live)
+        self.begin(name, StretchKind::Live)?;
+        if is_short {
+            return self.drop_unplaced(name);
+        }
+        Ok(())
     }
 
     /// Forgets destinations that are closed.
@@ -102,7 +113,7 @@ impl World {
     /// Some sources; those that it has where a state has no room to grow.
     pub(super) fn random_from(&mut self, name: &str) -> Result<Option<Names>, String> {
         if let Some(known) = self.now.destinations.get(name).cloned()
-            && !self.has_room(200)?
+            && (!self.has_room(200)? || self.state_room() < TAKES_BYTES)
         {
             let sources = self.now.sources.iter();
             return Ok(known.takes.map(|takes| {

@@ -4,6 +4,7 @@ use diskring::{AppendError, PutError};
 use pipeline::books::{Counts, OpenSourceError};
 use pipeline::tally::SourceTally;
 
+use super::state_room::{TAKES_BYTES, source_bytes};
 use super::truth::{Change, Names, Step};
 use super::{SOURCES, World, fatal};
 
@@ -141,13 +142,22 @@ impl World {
         if !self.has_room(200)? {
             return Ok(());
         }
+        let is_known = self.now.sources.contains_key(&source);
+        let room = self.state_room();
+        let needed = source_bytes(&source);
+        // It would have its place, and who takes it no room to say so.
+        if !is_known && (needed..needed + TAKES_BYTES).contains(&room) {
+            return Ok(());
+        }
         let opened = match self.books.open_source(&mut self.ring, &source) {
             Ok(opened) => opened,
-            // Stretches take what room checkpoints leave.
-            Err(OpenSourceError::Put(PutError::StateFull { .. })) => return Ok(()),
+            Err(OpenSourceError::Put(PutError::StateFull { .. })) if !is_known && room < needed => {
+                self.coverage.count("sources without room", 1);
+                return Ok(());
+            }
             Err(error) => return Err(error.to_string()),
         };
-        if self.now.sources.contains_key(&source) {
+        if is_known {
             return Ok(());
         }
         let tag = opened.tag;

@@ -115,9 +115,7 @@ impl World {
     }
 
     fn is_short_of_room(&mut self) -> Result<bool, String> {
-        let stats = self.ring.stats();
-        let is_full = stats.state_bytes + STRETCH_BYTES > stats.state_bytes_max;
-        Ok(is_full || !self.has_room(STRETCH_BYTES)?)
+        Ok(self.state_room() < STRETCH_BYTES || !self.has_room(STRETCH_BYTES)?)
     }
 
     /// Something that was delivered is asked for once more.
