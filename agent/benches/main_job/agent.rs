@@ -111,9 +111,9 @@ impl Agent {
             .collect()
     }
 
-    /// One counter; 0 while there is none.
+    /// One counter, summed over its labels unless they are named; 0 while there is none.
     pub(crate) fn counter(&self, name: &str) -> u64 {
-        self.counters().get(name).copied().unwrap_or(0)
+        sum(&self.counters(), name)
     }
 
     /// Waits until a counter has reached `value`; false when that takes too long.
@@ -173,6 +173,13 @@ impl Drop for Agent {
         }
         drop(self.child.wait());
     }
+}
+
+/// A counter among others, summed over its labels unless they are named.
+pub(crate) fn sum(counters: &BTreeMap<String, u64>, name: &str) -> u64 {
+    let is_asked = |found: &str| found.split('{').next() == Some(name) || found == name;
+    let series = counters.iter().filter(|(found, _)| is_asked(found));
+    series.map(|(_, value)| value).sum()
 }
 
 /// Writes a file that is only read by what the benchmark starts.

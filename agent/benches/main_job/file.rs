@@ -7,7 +7,7 @@ use std::time::Duration;
 use pipeline::encode::gzip_member;
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::agent::{Agent, PATIENCE, folder};
+use crate::agent::{Agent, PATIENCE, folder, sum};
 use crate::lines::{LINE_BYTES, Lines};
 use crate::receiver::Sink;
 
@@ -63,7 +63,7 @@ fn measure(binary: &Path, input: &Path, count: u64, format: &str, compression: &
     std::thread::sleep(Duration::from_millis(1200));
     let used = agent.used();
     let counters = agent.counters();
-    let counter = |name: &str| counters.get(name).copied().unwrap_or(0);
+    let counter = |name: &str| sum(&counters, name);
     println!(
         "{format:<8} {compression:<8} {:>7.2} {:>7.2} {:>7.2} {:>7.2} {:>9.1} {:>9.1} {:>9.1} {:>7}",
         used.user + used.system,

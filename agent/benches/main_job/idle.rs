@@ -1,12 +1,17 @@
 //! What an agent costs that has nothing to do, and how large it is on disk.
 
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::agent::{Agent, folder, free_address};
+use crate::mqtt_client::connect;
 
 const SETTLE: Duration = Duration::from_secs(6);
 const WATCHED: Duration = Duration::from_secs(20);
+
+/// Devices that are connected and say nothing.
+const DEVICES: usize = 1000;
 
 /// The size of the binary.
 pub(crate) fn size(binary: &Path) {
@@ -51,5 +56,30 @@ pub(crate) fn run(binary: &Path) {
         "{waits} waits in {} s; CPU {:.2} s",
         WATCHED.as_secs(),
         after.user + after.system - used.user - used.system,
+    );
+}
+
+/// So many devices are connected and say nothing.
+pub(crate) fn devices(binary: &Path) {
+    let folder = folder("devices");
+    let address = free_address();
+    let config = format!(
+        "[sources.devices]\ntype = \"mqtt_listener\"\nlisten = \"{address}\"\n\
+         [destinations.out]\ntype = \"http\"\nurl = \"http://127.0.0.1:9/\"\n"
+    );
+    let agent = Agent::start(binary, &folder, &config);
+    while TcpStream::connect(address).is_err() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let (resident, anonymous) = (agent.memory("VmRSS"), agent.memory("RssAnon"));
+    let devices: Vec<TcpStream> = (0..DEVICES)
+        .map(|device| connect(address, &format!("device-{device}")))
+        .collect();
+    println!(
+        "{} devices: resident {:.2} MiB (before {resident:.2}), of which {:.2} anonymous \
+         (before {anonymous:.2}); goal <= 16 MiB",
+        devices.len(),
+        agent.memory("VmRSS"),
+        agent.memory("RssAnon"),
     );
 }

@@ -1,6 +1,6 @@
 //! The main job as users run it: `cargo bench -p hydrant --bench main_job [-- PARTS]`.
 //!
-//! Parts are `file`, `mqtt`, `syslog`, `idle` and `size`; without a name all of them run. Each
+//! Parts are `file`, `mqtt`, `syslog`, `idle`, `devices` and `size`; without a name all of them run. Each
 //! starts the release binary with a configuration of its own in a folder of its own and measures
 //! it from outside. `binary=PATH` measures another binary, to compare two of them, and `lines=N`
 //! makes the file another length. The figures belong to the machine and to what else it does;
@@ -27,7 +27,7 @@ mod syslog;
 
 use std::path::PathBuf;
 
-const PARTS: [&str; 5] = ["size", "idle", "file", "mqtt", "syslog"];
+const PARTS: [&str; 6] = ["size", "idle", "devices", "file", "mqtt", "syslog"];
 
 /// What was asked for.
 struct Asked {
@@ -44,6 +44,7 @@ fn main() {
         match part.as_str() {
             "size" => idle::size(&asked.binary),
             "idle" => idle::run(&asked.binary),
+            "devices" => idle::devices(&asked.binary),
             "file" => file::run(&asked.binary, asked.lines),
             "mqtt" => mqtt::run(&asked.binary),
             "syslog" => syslog::run(&asked.binary),

@@ -195,7 +195,8 @@ impl Packets {
     }
 }
 
-fn connect(broker: SocketAddr, client: &str) -> TcpStream {
+/// A connection that the server has accepted.
+pub(crate) fn connect(broker: SocketAddr, client: &str) -> TcpStream {
     let mut stream = TcpStream::connect(broker).unwrap();
     stream.set_nodelay(true).unwrap();
     let mut body = b"\0\x04MQTT\x04\x02\0\x3c".to_vec();

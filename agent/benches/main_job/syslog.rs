@@ -31,7 +31,7 @@ pub(crate) fn run(binary: &Path) {
              [destinations.out]\ntype = \"http\"\nurl = \"http://127.0.0.1:9/\"\n"
         );
         let agent = Agent::start(binary, &folder, &config);
-        while agent.counter("buffer_capacity_bytes{buffer=\"default\"}") == 0
+        while agent.counter("buffer_capacity_bytes") == 0
             || agent.counter("source_starting{source=\"network\"}") == 1
         {
             std::thread::sleep(Duration::from_millis(20));

@@ -199,7 +199,12 @@ fn packed(content: &[u8], step: usize) {
     let (whole, error) = unpack(content.len().max(1), 4096);
     if whole.len() <= 1 << 20 {
         let (pieces, same) = unpack(step, 100);
-        assert!(whole == pieces && error == same, "{error:?} {same:?}");
+        // How much of a damaged block comes out depends on the room that it was given.
+        let is_same = match error {
+            None => whole == pieces,
+            Some(_) => whole.starts_with(&pieces) || pieces.starts_with(&whole),
+        };
+        assert!(is_same && error == same, "{error:?} {same:?}");
     }
 }
 
