@@ -454,7 +454,8 @@ fn report_put(failed: &mut bool, put: Result<(), PutError>, what: &str) {
         Err(error) if !std::mem::replace(failed, true) => {
             tracing::error!(
                 "a {what} could not be kept in the ring: {error}; after a crash records may be \
-                 delivered or read twice; follow fewer files or make its size larger"
+                 delivered or read twice, and a destination added now may begin later than it \
+                 should; follow fewer files or make its size larger"
             );
         }
         Err(_) => {}
