@@ -44,7 +44,7 @@ pub(crate) fn run(arguments: &DoctorArgs) -> ExitCode {
 
 fn configured(config: &Config, warnings: &[Problem]) -> Vec<Finding> {
     let what = format!(
-        "right; {} sources, {} destinations",
+        "right; sources: {}, destinations: {}",
         config.sources.len(),
         config.destinations.len()
     );

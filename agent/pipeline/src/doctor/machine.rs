@@ -8,8 +8,9 @@ const PLAUSIBLE_MS: i64 = 1_735_689_600_000;
 
 /// Judges the clock: what it shows, and whether somebody says that it is synchronized.
 pub fn judge_clock(now_ms: i64, is_synchronized: Option<bool>) -> Finding {
-    const HINT: &str = "run a time service, such as systemd-timesyncd or chrony; TLS refuses \
-                        certificates and AWS refuses signatures when the clock is wrong";
+    const HINT: &str = "run systemd-timesyncd; where chrony, ntpd or a battery clock keeps the \
+                        time, write clock = \"trusted\" into [agent]. TLS refuses certificates \
+                        and AWS refuses signatures when the clock is wrong";
     if now_ms < PLAUSIBLE_MS {
         return Finding::problem("clock", "the clock is years behind", HINT);
     }
@@ -45,7 +46,12 @@ pub fn judge_directory(directory: &Directory) -> Vec<Finding> {
         needed_bytes,
     } = directory;
     let about = "state";
-    let (free, needed) = (ByteSize::bytes(*free_bytes), ByteSize::bytes(*needed_bytes));
+    // To the whole MiB, where there is one: that is how it is shown shortest.
+    let free = match free_bytes >> 20 {
+        0 => *free_bytes,
+        mebibytes => mebibytes << 20,
+    };
+    let (free, needed) = (ByteSize::bytes(free), ByteSize::bytes(*needed_bytes));
     let mut found = Vec::new();
     found.push(match (exists, is_writable) {
         (false, _) => Finding::warning(
