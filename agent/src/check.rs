@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use pipeline::config::{
     BatchConfig, BufferConfig, ByteSize, Config, DestinationConfig, DestinationKind, DurationText,
-    MqttBroker, Problem, Severity, SourceConfig, SourceKind, WhenFull,
+    MqttBroker, Problem, ServerTlsConfig, Severity, SourceConfig, SourceKind, TlsConfig, WhenFull,
 };
 
 use crate::clock::Clock;
@@ -91,16 +91,24 @@ fn when_full(buffer: &BufferConfig) -> &'static str {
 /// What is wrong with files that are read when a connection is made. They may still appear, and so
 /// are no reason to refuse the configuration.
 fn unreadable_tls(config: &Config) -> String {
-    let sources = config
-        .sources
-        .iter()
-        .filter_map(|(name, source)| match &source.kind {
-            SourceKind::Mqtt(mqtt) => {
-                let tls = mqtt.brokers.iter().find_map(|broker| broker.tls.as_ref());
-                Some((format!("sources.{name}"), tls?))
-            }
+    client_tls(config)
+        .filter_map(|(path, tls)| Some((path, tls::client_config(tls).err()?)))
+        .chain(unreadable_server_tls(config))
+        .map(|(path, error)| format!("warning: {path}.tls: {error}\n"))
+        .chain(unreadable_passwords(config))
+        .collect::<Vec<_>>()
+        .concat()
+}
+
+/// The TLS of everything that connects to somebody, with what it belongs to.
+pub(crate) fn client_tls(config: &Config) -> impl Iterator<Item = (String, &TlsConfig)> {
+    let sources = config.sources.iter().filter_map(|(name, source)| {
+        let tls = match &source.kind {
+            SourceKind::Mqtt(mqtt) => mqtt.brokers.iter().find_map(|broker| broker.tls.as_ref()),
             SourceKind::MqttListener(_) | SourceKind::File(_) | SourceKind::Syslog(_) => None,
-        });
+        };
+        Some((format!("sources.{name}"), tls?))
+    });
     let destinations = config
         .destinations
         .iter()
@@ -112,14 +120,19 @@ fn unreadable_tls(config: &Config) -> String {
             };
             Some((format!("destinations.{name}"), tls))
         });
-    sources
-        .chain(destinations)
-        .filter_map(|(path, tls)| Some((path, tls::client_config(tls).err()?)))
-        .chain(unreadable_server_tls(config))
-        .map(|(path, error)| format!("warning: {path}.tls: {error}\n"))
-        .chain(unreadable_passwords(config))
-        .collect::<Vec<_>>()
-        .concat()
+    sources.chain(destinations)
+}
+
+/// The TLS of everything that listens, with what it belongs to.
+pub(crate) fn server_tls(config: &Config) -> impl Iterator<Item = (String, &ServerTlsConfig)> {
+    config.sources.iter().filter_map(|(name, source)| {
+        let tls = match &source.kind {
+            SourceKind::MqttListener(listener) => listener.tls.as_ref(),
+            SourceKind::Syslog(syslog) => syslog.tls.as_ref(),
+            SourceKind::Mqtt(_) | SourceKind::File(_) => None,
+        };
+        Some((format!("sources.{name}"), tls?))
+    })
 }
 
 /// What is wrong with password files of listeners.
@@ -136,15 +149,7 @@ fn unreadable_passwords(config: &Config) -> impl Iterator<Item = String> {
 
 /// What is wrong with files that a listener shows to its clients.
 fn unreadable_server_tls(config: &Config) -> impl Iterator<Item = (String, TlsError)> {
-    let listeners = config.sources.iter().filter_map(|(name, source)| {
-        let tls = match &source.kind {
-            SourceKind::MqttListener(listener) => listener.tls.as_ref(),
-            SourceKind::Syslog(syslog) => syslog.tls.as_ref(),
-            SourceKind::Mqtt(_) | SourceKind::File(_) => None,
-        };
-        Some((format!("sources.{name}"), tls?))
-    });
-    listeners.filter_map(|(path, tls)| {
+    server_tls(config).filter_map(|(path, tls)| {
         let config = tls::server::server_config(tls, Clock::start());
         Some((path, config.err()?))
     })

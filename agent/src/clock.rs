@@ -24,7 +24,7 @@ const FAR_AWAY: Duration = Duration::from_hours(24 * 365 * 30);
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// systemd-timesyncd touches it whenever a server has told the time.
-const CONFIRMED: &str = "/run/systemd/timesync/synchronized";
+pub(crate) const CONFIRMED: &str = "/run/systemd/timesync/synchronized";
 
 /// How often the time daemon is looked at while nothing is known, and later.
 const LOOK_UNSYNCED: Duration = Duration::from_secs(1);

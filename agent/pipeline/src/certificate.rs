@@ -1,4 +1,4 @@
-//! What of an X.509 certificate a listener needs: whom it names, and from when to when it counts.
+//! What of an X.509 certificate is looked at: whom it names, and from when to when it counts.
 //!
 //! Reads a certificate that somebody else has verified; verifying is not done here. A certificate
 //! that is not understood names nobody. Nothing is kept, and nothing is read twice.
@@ -126,6 +126,9 @@ fn time((tag, bytes): (u8, &[u8])) -> Option<WallClock> {
         }
         _ => return None,
     };
+    if rest.len() != "MMDDhhmmss".len() {
+        return None;
+    }
     let two = |at: usize| rest.get(at..at + 2)?.parse::<i8>().ok();
     let date = Date::new(year, two(0)?, two(2)?).ok()?;
     let time = Time::new(two(4)?, two(6)?, two(8)?, 0).ok()?;

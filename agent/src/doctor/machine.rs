@@ -2,24 +2,21 @@
 
 use std::path::Path;
 
-use pipeline::config::{Config, DestinationKind, SourceKind, TlsConfig};
-use pipeline::doctor::{Directory, Finding, expiry_ms, judge_clock, judge_directory, judge_expiry};
+use pipeline::certificate::Certificate;
+use pipeline::config::Config;
+use pipeline::doctor::{Directory, Finding, judge_clock, judge_directory, judge_expiry};
 use rustix::fs::{Access, access, statvfs};
 
-use crate::clock::Clock;
-use crate::{ring_file, tls};
-
-/// Where systemd-timesyncd says that the clock is synchronized.
-const TIMESYNC: &str = "/run/systemd/timesync";
+use crate::clock::{self, Clock};
+use crate::tls::{self, TlsError};
+use crate::{check, ring_file};
 
 /// Everything that needs no network.
 pub(super) fn examine(config: &Config, clock: &Clock) -> Vec<Finding> {
     let now_ms = clock.wall().as_millis();
     let mut found = vec![judge_clock(now_ms, is_synchronized(config))];
     found.extend(judge_directory(&state_directory(config)));
-    for (about, tls) in tls_tables(config) {
-        found.extend(certificates(&about, tls, now_ms));
-    }
+    found.extend(certificates(config, clock));
     found
 }
 
@@ -28,10 +25,9 @@ fn is_synchronized(config: &Config) -> Option<bool> {
     if config.agent.is_clock_trusted {
         return Some(true);
     }
-    let folder = Path::new(TIMESYNC);
-    folder
-        .exists()
-        .then(|| folder.join("synchronized").exists())
+    let confirmed = Path::new(clock::CONFIRMED);
+    let has_daemon = confirmed.parent().is_some_and(Path::exists);
+    has_daemon.then(|| confirmed.exists())
 }
 
 fn state_directory(config: &Config) -> Directory {
@@ -53,53 +49,42 @@ fn state_directory(config: &Config) -> Directory {
     }
 }
 
-/// Every table of TLS with what it belongs to.
-fn tls_tables(config: &Config) -> Vec<(String, &TlsConfig)> {
-    let sources = config.sources.iter().filter_map(|(name, source)| {
-        let SourceKind::Mqtt(mqtt) = &source.kind else {
-            return None;
-        };
-        let tls = mqtt.brokers.iter().find_map(|broker| broker.tls.as_ref())?;
-        Some((format!("sources.{name}"), tls))
-    });
-    let destinations = config
-        .destinations
-        .iter()
-        .filter_map(|(name, destination)| {
-            let tls = match &destination.kind {
-                DestinationKind::Firehose(firehose) => &firehose.tls,
-                DestinationKind::Http(http) => &http.tls,
-                DestinationKind::Directory(_) => return None,
-            };
-            Some((format!("destinations.{name}"), tls))
-        });
-    sources.chain(destinations).collect()
-}
-
-fn certificates(about: &str, tls: &TlsConfig, now_ms: i64) -> Vec<Finding> {
+/// Files that are shown to others or believed, and when their certificates end.
+fn certificates(config: &Config, clock: &Clock) -> Vec<Finding> {
     let mut found = Vec::new();
-    if let Err(error) = tls::client_config(tls) {
-        found.push(Finding::problem(
-            about,
-            error.to_string(),
-            "look at the files in its tls table",
-        ));
-        return found;
+    for (about, tls) in check::client_tls(config) {
+        match tls::client_config(tls) {
+            Ok(_) => {
+                let files = tls.certificate_file.iter().chain(&tls.ca_file);
+                found.extend(files.filter_map(|file| expiry(&about, file, clock)));
+            }
+            Err(error) => found.push(unusable(&about, &error)),
+        }
     }
-    for path in tls.certificate_file.iter().chain(&tls.ca_file) {
-        let Ok(all) = tls::certificates(path) else {
-            continue;
-        };
-        // Of an authority file the one that ends first; most have one.
-        let ends = all.iter().filter_map(|one| expiry_ms(one.as_ref()).ok());
-        if let Some(end) = ends.min() {
-            found.push(judge_expiry(
-                about,
-                &path.display().to_string(),
-                end,
-                now_ms,
-            ));
+    for (about, tls) in check::server_tls(config) {
+        match tls::server::server_config(tls, *clock) {
+            Ok(_) => {
+                let files = [&tls.certificate_file]
+                    .into_iter()
+                    .chain(&tls.client_ca_file);
+                found.extend(files.filter_map(|file| expiry(&about, file, clock)));
+            }
+            Err(error) => found.push(unusable(&about, &error)),
         }
     }
     found
+}
+
+fn unusable(about: &str, error: &TlsError) -> Finding {
+    let hint = "look at the files in its tls table";
+    Finding::problem(about, error.to_string(), hint)
+}
+
+/// Of a file of authorities, the one that ends first; most have one.
+fn expiry(about: &str, file: &Path, clock: &Clock) -> Option<Finding> {
+    let all = tls::certificates(file).ok()?;
+    let read = all.iter().filter_map(|one| Certificate::read(one.as_ref()));
+    let end = read.map(|certificate| certificate.not_after).min()?;
+    let (end, now) = (end.as_millis(), clock.wall().as_millis());
+    Some(judge_expiry(about, &file.display().to_string(), end, now))
 }

@@ -9,7 +9,7 @@ mod mosquitto;
 mod report;
 mod session;
 
-pub use certificate::{CertificateError, expiry_ms, judge_expiry};
+pub use certificate::judge_expiry;
 pub use machine::{Directory, judge_clock, judge_directory};
 pub use mosquitto::{Setting, Uses, Version, judge as judge_mosquitto, settings};
 pub use report::{Finding, Level, render};
