@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Agent, Broker, Certificates, Folder, Receiver, never_within, publish, run_with, wait_until,
+    Agent, Broker, Certificates, Folder, Receiver, never_within, publish, wait_until,
 };
 
 /// A source that subscribes to everything below `plant/`.
@@ -167,23 +167,7 @@ fn a_burst_arrives_whole_and_in_order() {
     agent.start();
     broker.wait_for_line("plant/+/data");
     let expected: Vec<String> = (0..20_000).map(|n| format!("message {n}")).collect();
-    let port = broker.port.to_string();
-    let args = [
-        "-h",
-        "127.0.0.1",
-        "-p",
-        &port,
-        "-t",
-        "plant/1/data",
-        "-q",
-        "1",
-        "-l",
-    ];
-    run_with(
-        "mosquitto_pub",
-        &args,
-        (expected.join("\n") + "\n").as_bytes(),
-    );
+    broker.publish_all(&expected, "1");
     assert!(receiver.wait_for_messages(expected.len()) == expected);
     wait_until("the count of them", || {
         let status = agent.status();
@@ -341,26 +325,7 @@ fn agents_that_share_a_subscription_store_each_message_once() {
         broker.wait_for_line("one 1 $share/agents/plant/+/data");
         broker.wait_for_line("two 1 $share/agents/plant/+/data");
         let mut expected: Vec<String> = (0..200).map(|n| format!("message {n}")).collect();
-        let port = broker.port.to_string();
-        let args = [
-            "-h",
-            "127.0.0.1",
-            "-p",
-            &port,
-            "-t",
-            "plant/1/data",
-            "-q",
-            "1",
-            "-l",
-        ];
-        let send = |messages: &[String]| {
-            run_with(
-                "mosquitto_pub",
-                &args,
-                (messages.join("\n") + "\n").as_bytes(),
-            );
-        };
-        send(&expected[..100]);
+        broker.publish_all(&expected[..100], "1");
         receiver.wait_for_messages(100);
         for agent in &agents {
             assert!(
@@ -369,7 +334,7 @@ fn agents_that_share_a_subscription_store_each_message_once() {
             );
         }
         assert_eq!(agents[1].stop().code(), Some(0));
-        send(&expected[100..]);
+        broker.publish_all(&expected[100..], "1");
         agents[1].start();
         let mut messages = receiver.wait_for_messages(200);
         messages.sort();

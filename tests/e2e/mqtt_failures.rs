@@ -3,8 +3,7 @@
 use std::fs;
 
 use crate::harness::{
-    Agent, Broker, Certificates, Folder, Receiver, WebSocketBridge, free_port, run_with,
-    wait_until, write,
+    Agent, Broker, Certificates, Folder, Receiver, WebSocketBridge, free_port, wait_until, write,
 };
 
 fn source(url: &str, more: &str) -> String {
@@ -25,26 +24,6 @@ fn publish_until_stored(broker: &Broker, receiver: &Receiver, message: &str) {
         broker.publish("plant/1/data", message, &["-q", "1"]);
         receiver.log().messages().contains(&message).then_some(())
     });
-}
-
-fn publish_all(broker: &Broker, messages: &[String], qos: &str) {
-    let port = broker.port.to_string();
-    let args = [
-        "-h",
-        "127.0.0.1",
-        "-p",
-        &port,
-        "-t",
-        "plant/1/data",
-        "-q",
-        qos,
-        "-l",
-    ];
-    run_with(
-        "mosquitto_pub",
-        &args,
-        (messages.join("\n") + "\n").as_bytes(),
-    );
 }
 
 /// influxdata/telegraf 16035, 17555: reconnects, but no data. A broker that forgot its sessions is
@@ -118,7 +97,7 @@ fn a_broker_that_keeps_sessions_bounces_without_loss() {
     broker.wait_for_line("plant/+/data");
     assert_eq!(agent.stop().code(), Some(0));
     let messages: Vec<String> = (0..50).map(|number| format!("message {number}")).collect();
-    publish_all(&broker, &messages, "1");
+    broker.publish_all(&messages, "1");
     broker.end();
     broker.resume();
     agent.start();
@@ -143,7 +122,7 @@ fn qos_2_is_stored_once_over_kills() {
         let mut expected = Vec::new();
         for round in 0..8 {
             let messages: Vec<String> = (0..300).map(|n| format!("{round} {n}")).collect();
-            publish_all(&broker, &messages, "2");
+            broker.publish_all(&messages, "2");
             expected.extend(messages);
             agent.wait_for_count("sources", "plant", "stored", 300 * round + 20 * (round + 1));
             agent.kill();
@@ -316,7 +295,7 @@ fn websockets_carry_mqtt() {
         publish_until_stored(&broker, &receiver, "first");
         let mut messages: Vec<String> = (0..500).map(|n| format!("message {n}")).collect();
         messages.push("x".repeat(100_000));
-        publish_all(&broker, &messages, "2");
+        broker.publish_all(&messages, "2");
         receiver.wait("the last message", |log| {
             let last = log
                 .messages()

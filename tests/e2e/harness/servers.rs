@@ -116,6 +116,15 @@ impl Broker {
         publish_at(self.host, self.port, topic, message, more);
     }
 
+    /// Publishes each message to `plant/1/data`, by one `mosquitto_pub`.
+    pub(crate) fn publish_all(&self, messages: &[String], qos: &str) {
+        let port = self.port.to_string();
+        let to = ["-h", self.host, "-p", &port, "-t", "plant/1/data"];
+        let args = [&to[..], &["-q", qos, "-l"]].concat();
+        let lines = messages.join("\n") + "\n";
+        run_with("mosquitto_pub", &args, lines.as_bytes());
+    }
+
     /// Waits until it has said something, such as who subscribed.
     pub(crate) fn wait_for_line(&mut self, text: &str) {
         self.program.wait_for_line(text);

@@ -202,6 +202,17 @@ pub enum Qos {
     ExactlyOnce,
 }
 
+impl Qos {
+    /// 0, 1 or 2.
+    pub const fn level(self) -> u8 {
+        match self {
+            Self::AtMostOnce => 0,
+            Self::AtLeastOnce => 1,
+            Self::ExactlyOnce => 2,
+        }
+    }
+}
+
 /// `type = "file"`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FileConfig {

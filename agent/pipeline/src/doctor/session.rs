@@ -1,7 +1,7 @@
 //! What a broker did when it was asked.
 
 use super::report::Finding;
-use crate::config::{MqttConfig, MqttVersion, Qos};
+use crate::config::{MqttConfig, MqttVersion};
 use crate::decode::mqtt::{Granted, reason_words};
 
 /// What was learned from a broker with a client identifier of its own.
@@ -46,18 +46,18 @@ pub fn judge(about: &str, place: &str, config: &MqttConfig, probe: &Probe) -> Ve
 
 fn topic_granted(about: &str, topic: &str, config: &MqttConfig, granted: Granted) -> Finding {
     match granted {
-        Granted::With(qos) if number(qos) < number(config.qos) => Finding::warning(
+        Granted::With(qos) if qos.level() < config.qos.level() => Finding::warning(
             about,
             format!(
                 "{topic:?} is granted with QoS {} instead of {}",
-                number(qos),
-                number(config.qos)
+                qos.level(),
+                config.qos.level()
             ),
             "raise max_qos of the broker, or write a lower qos",
         ),
         Granted::With(qos) => Finding::ok(
             about,
-            format!("{topic:?} is granted with QoS {}", number(qos)),
+            format!("{topic:?} is granted with QoS {}", qos.level()),
         ),
         Granted::Not(code) => {
             let words = match config.version {
@@ -127,19 +127,11 @@ fn window(about: &str, config: &MqttConfig, probe: &Probe) -> Finding {
     }
 }
 
-const fn number(qos: Qos) -> u8 {
-    match qos {
-        Qos::AtMostOnce => 0,
-        Qos::AtLeastOnce => 1,
-        Qos::ExactlyOnce => 2,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::report::Level;
     use super::*;
-    use crate::config::{Config, Environment, SourceKind, SourceText, load};
+    use crate::config::{Config, Environment, Qos, SourceKind, SourceText, load};
 
     fn config(more: &str) -> MqttConfig {
         let text = format!(

@@ -5,7 +5,7 @@ use pipeline::receipt::Receipt;
 /// What is owed for a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::enum_variant_names, reason = "they are the names of packets")]
-pub(in crate::source) enum Owed {
+pub(super) enum Owed {
     /// PUBACK, on the connection it came by and on no other.
     PubAck {
         /// The connection.
@@ -32,7 +32,7 @@ pub(in crate::source) enum Owed {
 
 impl Owed {
     /// As a receipt.
-    pub(in crate::source) fn receipt(self) -> Receipt {
+    pub(super) fn receipt(self) -> Receipt {
         let (kind, owner, packet_id) = match self {
             Self::PubAck {
                 connection,
@@ -45,7 +45,7 @@ impl Owed {
     }
 
     /// Of a receipt that came back.
-    pub(in crate::source) fn of(receipt: Receipt) -> Self {
+    pub(super) fn of(receipt: Receipt) -> Self {
         let number = receipt.into_number();
         let packet_id = u16::try_from(number & 0xffff).unwrap_or(0);
         let owner = u32::try_from((number >> 16) & 0xffff_ffff).unwrap_or(0);

@@ -157,8 +157,8 @@ impl Subscriptions {
                      it is tried again"
                 ))
             }
-            State::Granted(qos) if number(qos) < number(self.qos) => {
-                let (qos, wanted) = (number(qos), number(self.qos));
+            State::Granted(qos) if qos.level() < self.qos.level() => {
+                let (qos, wanted) = (qos.level(), self.qos.level());
                 Some(format!(
                     "broker grants {topic:?} with QoS {qos} instead of {wanted}: what comes that \
                      way is weaker than the configuration wants"
@@ -207,14 +207,6 @@ impl Filter {
 
     fn is_due(&self, now: Monotonic) -> bool {
         self.wanted_at().is_some_and(|at| at <= now)
-    }
-}
-
-const fn number(qos: Qos) -> u8 {
-    match qos {
-        Qos::AtMostOnce => 0,
-        Qos::AtLeastOnce => 1,
-        Qos::ExactlyOnce => 2,
     }
 }
 

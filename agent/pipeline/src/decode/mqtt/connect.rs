@@ -173,13 +173,10 @@ impl<'a> Will<'a> {
     /// The record that `client` leaves behind.
     pub fn record(&self, received_at: WallClock, client: &str) -> Record {
         let mut record = Record::new(received_at, self.payload.to_vec());
-        let qos = match self.qos {
-            Qos::AtMostOnce => 0,
-            Qos::AtLeastOnce => 1,
-            Qos::ExactlyOnce => 2,
-        };
         record.fields.insert("topic", self.topic);
-        record.fields.insert("qos", Value::Int(qos));
+        record
+            .fields
+            .insert("qos", Value::Int(self.qos.level().into()));
         if self.retain {
             record.fields.insert("retain", Value::Bool(true));
         }

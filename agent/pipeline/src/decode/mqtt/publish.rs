@@ -93,13 +93,10 @@ impl<'a> Publish<'a> {
     /// `client` is who published, where that is known.
     pub fn record(&self, received_at: WallClock, topic: &str, client: Option<&str>) -> Record {
         let mut record = Record::new(received_at, self.payload.to_vec());
-        let qos = match self.qos {
-            Qos::AtMostOnce => 0,
-            Qos::AtLeastOnce => 1,
-            Qos::ExactlyOnce => 2,
-        };
         record.fields.insert("topic", topic);
-        record.fields.insert("qos", Value::Int(qos));
+        record
+            .fields
+            .insert("qos", Value::Int(self.qos.level().into()));
         if self.retain {
             record.fields.insert("retain", Value::Bool(true));
         }
