@@ -14,29 +14,9 @@ use std::thread::{JoinHandle, park_timeout, spawn};
 use std::time::Duration;
 
 use crate::harness::{
-    Agent, Answer, Broker, Folder, Log, Publisher, Receiver, append, free_port, long, wait_until,
+    Agent, Answer, Broker, Chance, Folder, Log, Publisher, Receiver, append, free_port, long, seed,
+    wait_until,
 };
-
-/// Marsaglia's xorshift: chance that can be repeated.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-}
-
-fn seed() -> u64 {
-    let given = std::env::var("HYDRANT_TEST_SEED")
-        .ok()
-        .map(|text| text.parse().unwrap());
-    let seed = given.unwrap_or(0x5eed);
-    eprintln!("HYDRANT_TEST_SEED={seed}");
-    seed
-}
 
 /// How much the feeders hold back, so that the ring never has to evict.
 const BREATH: Duration = Duration::from_millis(3);

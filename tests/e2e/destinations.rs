@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::harness::{
-    Agent, Answer, Certificates, Folder, Nginx, Receiver, append, run, wait_until,
+    Agent, Answer, Certificates, Folder, Nginx, Receiver, append, dead_letters, run, wait_until,
 };
 
 /// An agent that follows one file, with these destinations.
@@ -174,19 +174,6 @@ fn refused_records_go_to_the_dead_letter() {
     assert!(kept[0]["id"].is_string(), "{}", kept[0]);
     let delivered = fed.agent.count("destinations", "lake", "delivered");
     assert_eq!(delivered + rejected, 3);
-}
-
-/// The dead letters of a destination.
-fn dead_letters(folder: &Folder, destination: &str) -> Vec<Value> {
-    let files = fs::read_dir(folder.join("state/dead-letter").join(destination)).unwrap();
-    files
-        .flat_map(|file| {
-            let text = fs::read_to_string(file.unwrap().path()).unwrap();
-            text.lines()
-                .map(|line| serde_json::from_str(line).unwrap())
-                .collect::<Vec<Value>>()
-        })
-        .collect()
 }
 
 /// A batch that is too large is halved until it fits; a record alone that is, is refused.

@@ -25,6 +25,8 @@ mod doctor;
 #[cfg(test)]
 mod drain;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod file;
 #[cfg(test)]
 mod firehose;

@@ -5,6 +5,8 @@
 
 mod agent;
 mod certificates;
+mod chance;
+mod faults;
 mod folder;
 mod http;
 mod machine;
@@ -13,9 +15,12 @@ mod program;
 mod receiver;
 mod servers;
 mod wait;
+mod wire;
 
 pub(crate) use agent::{Agent, Outcome, hydrant};
 pub(crate) use certificates::Certificates;
+pub(crate) use chance::{Chance, seed};
+pub(crate) use faults::{FaultServer, FirehoseService, HttpService, Law, Service, dead_letters};
 pub(crate) use folder::{Folder, append, write};
 pub(crate) use http::Request;
 pub(crate) use machine::{Machine, now};

@@ -1,7 +1,7 @@
 //! A destination that answers by a script: well, badly, late or not at all.
 
 use std::collections::HashMap;
-use std::io::{BufReader, Write};
+use std::io::{BufReader, Read};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
@@ -10,13 +10,20 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use socket2::SockRef;
 
-use super::{DEADLINE, Request};
+use super::wire::{Tls, Wire};
+use super::{Certificates, DEADLINE, Request};
+
+/// A slow answer comes in so many pieces, with a pause after each.
+const SLOW_PIECES: usize = 20;
+const SLOW_PAUSE: Duration = Duration::from_millis(5);
 
 /// What a receiver does with a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
     /// Status, headers and body.
     Status(u16, Vec<(&'static str, String)>, String),
+    /// The same, piece by piece.
+    Slow(u16, Vec<(&'static str, String)>, String),
     /// No answer, with the connection left open.
     Hang,
     /// The connection is reset.
@@ -36,9 +43,20 @@ impl Answer {
         Answer::Status(code, Vec::new(), String::new())
     }
 
+    /// The same answer, piece by piece.
+    pub(crate) fn slowly(self) -> Self {
+        if let Answer::Status(code, headers, body) = self {
+            return Answer::Slow(code, headers, body);
+        }
+        self
+    }
+
     /// Whether the sender may count what it sent as delivered.
     fn accepts(&self) -> bool {
-        matches!(self, Answer::Status(200..=299, ..))
+        matches!(
+            self,
+            Answer::Status(200..=299, ..) | Answer::Slow(200..=299, ..)
+        )
     }
 }
 
@@ -97,6 +115,7 @@ struct Shared {
 /// An HTTP server on loopback.
 pub(crate) struct Receiver {
     pub(crate) port: u16,
+    scheme: &'static str,
     shared: Arc<Shared>,
 }
 
@@ -114,12 +133,24 @@ impl Receiver {
     }
 
     pub(crate) fn scripted(script: impl FnMut(&Request) -> Answer + Send + 'static) -> Self {
+        Receiver::listening(Box::new(script), None)
+    }
+
+    /// One with TLS, whose certificate is that of the server.
+    pub(crate) fn with_tls(
+        certificates: &Certificates,
+        script: impl FnMut(&Request) -> Answer + Send + 'static,
+    ) -> Self {
+        Receiver::listening(Box::new(script), Some(Tls::new(certificates)))
+    }
+
+    fn listening(script: Script, tls: Option<Tls>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let log = Log {
             requests: Vec::new(),
             records: Vec::new(),
-            script: Box::new(script),
+            script,
             hanging: Vec::new(),
             down: false,
             closed: false,
@@ -129,21 +160,31 @@ impl Receiver {
             changed: Condvar::new(),
         });
         let accepting = Arc::clone(&shared);
+        let scheme = if tls.is_some() { "https" } else { "http" };
         thread::spawn(move || {
             for stream in listener.incoming() {
                 if accepting.log().closed {
                     return;
                 }
                 let shared = Arc::clone(&accepting);
-                let stream = stream.unwrap();
-                thread::spawn(move || shared.serve(&stream));
+                let wire = Wire::new(stream.unwrap(), tls.as_ref());
+                thread::spawn(move || shared.serve(wire));
             }
         });
-        Receiver { port, shared }
+        Receiver {
+            port,
+            scheme,
+            shared,
+        }
+    }
+
+    /// Where it listens, without a path.
+    pub(crate) fn endpoint(&self) -> String {
+        format!("{}://127.0.0.1:{}", self.scheme, self.port)
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/in", self.port)
+        self.endpoint() + "/in"
     }
 
     /// A destination called `name` that sends here at once.
@@ -229,21 +270,20 @@ impl Shared {
     }
 
     /// Answers the requests of one connection until one side has enough.
-    fn serve(&self, stream: &TcpStream) {
-        stream.set_nodelay(true).unwrap();
-        let mut reader = BufReader::new(stream);
+    fn serve(&self, wire: Wire) {
+        let mut reader = BufReader::new(wire);
         while !self.log().down {
             let Ok(Some(request)) = Request::read(&mut reader) else {
                 break;
             };
-            if self.log().down || !self.answer(stream, request) {
+            if self.log().down || !self.answer(reader.get_mut(), request) {
                 break;
             }
         }
     }
 
     /// Whether the connection goes on.
-    fn answer(&self, mut stream: &TcpStream, request: Request) -> bool {
+    fn answer(&self, wire: &mut Wire, request: Request) -> bool {
         let answer = {
             let mut log = self.log();
             let answer = (log.script)(&request);
@@ -258,42 +298,49 @@ impl Shared {
             answer
         };
         self.changed.notify_all();
-        let sent = match &answer {
+        match answer {
             Answer::Status(code, headers, body) => {
-                let mut head =
-                    format!("HTTP/1.1 {code} Said\r\nContent-Length: {}\r\n", body.len());
-                for (name, value) in headers {
-                    head += name;
-                    head += ": ";
-                    head += value;
-                    head += "\r\n";
-                }
-                write!(stream, "{head}\r\n{body}")
+                let head = head(code, &headers, body.len());
+                wire.say(format!("{head}{body}").as_bytes()).is_ok()
+            }
+            Answer::Slow(code, headers, body) => {
+                let whole = head(code, &headers, body.len()) + &body;
+                whole
+                    .as_bytes()
+                    .chunks(whole.len().div_ceil(SLOW_PIECES))
+                    .all(|piece| {
+                        thread::park_timeout(SLOW_PAUSE);
+                        wire.say(piece).is_ok()
+                    })
             }
             Answer::Truncate => {
-                drop(write!(
-                    stream,
-                    "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this"
-                ));
-                return false;
+                drop(wire.say(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this"));
+                false
             }
             Answer::Rubbish => {
-                drop(stream.write_all(b"\x00\xff SSH-2.0 not what you think\r\n\r\n"));
-                return false;
+                drop(wire.say(b"\x00\xff SSH-2.0 not what you think\r\n\r\n"));
+                false
             }
             Answer::Reset => {
-                SockRef::from(&stream)
+                SockRef::from(wire.socket())
                     .set_linger(Some(Duration::ZERO))
                     .unwrap();
-                return false;
+                false
             }
             Answer::Hang => {
-                self.log().hanging.push(stream.try_clone().unwrap());
+                self.log().hanging.push(wire.socket().try_clone().unwrap());
                 // Ends when the other side gives up, or the receiver does.
-                drop(Request::read(&mut BufReader::new(stream)));
-                return false;
+                drop(wire.read(&mut [0; 1]));
+                false
             }
-        };
-        sent.is_ok()
+        }
     }
+}
+
+fn head(code: u16, headers: &[(&'static str, String)], len: usize) -> String {
+    let mut head = format!("HTTP/1.1 {code} Said\r\nContent-Length: {len}\r\n");
+    for (name, value) in headers {
+        head.extend([name, ": ", value, "\r\n"]);
+    }
+    head + "\r\n"
 }
