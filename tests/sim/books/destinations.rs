@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use pipeline::tally::StretchKind;
 
-use super::state_room::{DESTINATION_BYTES, TAKES_BYTES};
+use super::state_room::TAKES_BYTES;
 use super::truth::{Change, DestinationTruth, Names};
 use super::{DESTINATIONS, SOURCES, World, fatal};
 
@@ -60,11 +60,9 @@ impl World {
         if (is_changed || is_new) && !self.has_room(200)? {
             return Ok(());
         }
-        let room = self.state_room();
-        if is_changed && room < TAKES_BYTES {
+        if is_changed && self.state_room() < TAKES_BYTES {
             return Ok(());
         }
-        let is_short = is_new && room < DESTINATION_BYTES;
         self.coverage
             .count("changed subsets", u64::from(is_changed));
         if self.open.contains_key(name) {
@@ -86,11 +84,7 @@ impl World {
             .open_destination(&mut self.ring, name, names)
             .map_err(fatal)?;
         self.open.insert(name.to_owned(), index);
-        self.begin(name, StretchKind::Live)?;
-        if is_short {
-            return self.drop_unplaced(name);
-        }
-        Ok(())
+        self.begin(name, StretchKind::Live)
     }
 
     /// Forgets destinations that are closed.

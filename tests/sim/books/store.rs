@@ -1,10 +1,9 @@
 //! What sources and the store do: batches, checkpoints, syncs, evictions.
 
 use diskring::{AppendError, PutError};
-use pipeline::books::{Counts, OpenSourceError};
+use pipeline::books::Counts;
 use pipeline::tally::SourceTally;
 
-use super::state_room::{TAKES_BYTES, source_bytes};
 use super::truth::{Change, Names, Step};
 use super::{SOURCES, World, fatal};
 
@@ -143,20 +142,10 @@ impl World {
             return Ok(());
         }
         let is_known = self.now.sources.contains_key(&source);
-        let room = self.state_room();
-        let needed = source_bytes(&source);
-        // It would have its place, and who takes it no room to say so.
-        if !is_known && (needed..needed + TAKES_BYTES).contains(&room) {
-            return Ok(());
-        }
-        let opened = match self.books.open_source(&mut self.ring, &source) {
-            Ok(opened) => opened,
-            Err(OpenSourceError::Put(PutError::StateFull { .. })) if !is_known && room < needed => {
-                self.coverage.count("sources without room", 1);
-                return Ok(());
-            }
-            Err(error) => return Err(error.to_string()),
-        };
+        let opened = self
+            .books
+            .open_source(&mut self.ring, &source)
+            .map_err(fatal)?;
         if is_known {
             return Ok(());
         }

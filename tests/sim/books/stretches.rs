@@ -12,6 +12,9 @@ const STRETCHES_MAX: usize = 6;
 /// More than a stretch takes of the room for states.
 const STRETCH_BYTES: usize = 64;
 
+/// What of the room for states no stretch takes: it is for new destinations and sources.
+const PLACE_BYTES: usize = 256;
+
 impl World {
     /// Every stretch there is.
     pub(super) fn stretches(&self) -> Vec<(String, StretchId)> {
@@ -115,7 +118,7 @@ impl World {
     }
 
     fn is_short_of_room(&mut self) -> Result<bool, String> {
-        Ok(self.state_room() < STRETCH_BYTES || !self.has_room(STRETCH_BYTES)?)
+        Ok(self.state_room() < STRETCH_BYTES + PLACE_BYTES || !self.has_room(STRETCH_BYTES)?)
     }
 
     /// Something that was delivered is asked for once more.

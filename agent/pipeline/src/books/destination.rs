@@ -224,7 +224,9 @@ impl DestinationBook {
         before: DestinationTally,
         (id, first): (StretchId, Seq),
     ) -> bool {
-        if self.write(ring, ledger).is_err() {
+        let has_room =
+            ledger.has_room_for_stretch(ring, &destination_key(&self.name), &self.tally.encode());
+        if !has_room || self.write(ring, ledger).is_err() {
             if !self.tally.mutant.is(Mutant::RefusedKept) {
                 self.tally = before;
             }

@@ -19,6 +19,10 @@ const KEY_BOOT: u8 = b'b';
 /// What a state takes besides its key and its value.
 const STATE_BYTES: usize = 4;
 
+/// More than the place of a destination takes that has just begun, or than a source and the mention
+/// of it by those who take it.
+const PLACE_BYTES: usize = 256;
+
 /// What is kept of a source that the ring does not count.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct SourceState {
@@ -101,6 +105,21 @@ impl Ledger {
         ring.remove(key)?;
         self.bytes -= before;
         Ok(())
+    }
+
+    /// Whether a destination may grow by a stretch, which can be refused: the last of the room is
+    /// for the place of a destination or a source that is new, without which a crash would cost it
+    /// what it is owed.
+    pub(super) fn has_room_for_stretch<S: Storage>(
+        self,
+        ring: &Ring<S>,
+        key: &[u8],
+        value: &[u8],
+    ) -> bool {
+        let stats = ring.stats();
+        let before = ring.get(key).map_or(0, |old| len(key, old));
+        let after = stats.state_bytes.saturating_sub(before) + len(key, value);
+        after + PLACE_BYTES <= stats.state_bytes_max
     }
 
     /// Whether a checkpoint may be put: a quarter of the room, or twice what the tallies occupy,
