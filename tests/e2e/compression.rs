@@ -99,6 +99,26 @@ fn hadoop_snappy() {
 }
 
 #[test]
+fn zstd() {
+    check("zstd", "zstd", |body| {
+        run_with("zstd", &["-dc"], body).stdout
+    });
+}
+
+/// The same lines: a higher level leaves less of them.
+#[test]
+fn levels() {
+    for compression in ["gzip", "zip", "zstd"] {
+        let sent_at = |level: u8| {
+            let options = format!("compression = \"{compression}\"\ncompression_level = {level}\n");
+            sent(&options).0.len()
+        };
+        let (least, most) = (sent_at(1), sent_at(9));
+        assert!(most < least, "{compression}: {least}, {most}");
+    }
+}
+
+#[test]
 fn json_array() {
     let (body, _) = sent("format = \"json_array\"\n");
     let records: Vec<serde_json::Value> = serde_json::from_slice(&body).unwrap();

@@ -1,6 +1,6 @@
 //! Encoded batches, decoded by programs that share nothing with the encoder.
 //!
-//! Needs gzip, unzip and Python 3 (`HYDRANT_TEST_PYTHON`, else `python3`), as `tests/run`
+//! Needs gzip, unzip, zstd and Python 3 (`HYDRANT_TEST_PYTHON`, else `python3`), as `tests/run`
 //! provides them.
 
 #![expect(
@@ -41,6 +41,16 @@ fn zip_is_read_by_unzip_and_python() {
             command("unzip", &["-t", "-qq"], file),
             command("unzip", &["-p"], file),
             python("archive_decode.py", "zip", file),
+        ]
+    });
+}
+
+#[test]
+fn zstd_is_read_by_zstd() {
+    check(Compression::Zstd, "zst", &|file| {
+        vec![
+            command("zstd", &["-q", "-t"], file),
+            command("zstd", &["-q", "-dc"], file),
         ]
     });
 }
@@ -93,6 +103,7 @@ fn batch(compression: Compression, count: u32) -> Encoded {
     let encoding = Encoding {
         format: Format::Ndjson,
         compression,
+        level: None,
         metadata: true,
     };
     let mut encoder = BatchEncoder::new(encoding, &origin);

@@ -128,6 +128,7 @@ impl Recipe {
         Encoding {
             format: self.config.format,
             compression: self.config.compression,
+            level: self.config.compression_level,
             metadata: self.config.metadata,
         }
     }
@@ -177,11 +178,11 @@ impl Builder {
         is_exact: bool,
     ) -> Self {
         let body = match destination {
-            Destination::Firehose(firehose) => Body::Packed(Box::new(firehose.packer(
-                recipe.config.compression,
-                recipe.config.batch.count_max,
-                first,
-            ))),
+            Destination::Firehose(firehose) => {
+                let config = &recipe.config;
+                let packer = firehose.packer(config.compression, config.batch.count_max, first);
+                Body::Packed(Box::new(packer.at_level(config.compression_level)))
+            }
             Destination::Http(_) | Destination::Directory(_) => {
                 let mut encoder = BatchEncoder::new(recipe.encoding(), &recipe.origin);
                 let bytes = usize::try_from(batcher.bytes_max()).unwrap_or(usize::MAX);

@@ -347,6 +347,7 @@ fn destination(
         },
         metadata: settings.bool("metadata")?,
         compression: compression(settings)?,
+        compression_level: settings.integer("compression_level"),
         retry: retry(settings.table("retry")?)?,
         drain: drain(settings.table("drain")?)?,
         dead_letter: DeadLetterConfig {
@@ -378,6 +379,7 @@ fn compression(settings: &Settings) -> Option<Compression> {
         "zip" => Compression::Zip,
         "snappy" => Compression::Snappy,
         "hadoop_snappy" => Compression::HadoopSnappy,
+        "zstd" => Compression::Zstd,
         _ => return None,
     })
 }

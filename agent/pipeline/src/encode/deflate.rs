@@ -8,7 +8,7 @@ use miniz_oxide::deflate::core::{
 };
 
 /// What a gateway can afford: level 1 costs about as much and saves less.
-const LEVEL: u8 = 2;
+const LEVEL_USUAL: u8 = 2;
 
 const WINDOW_BITS: u8 = 15;
 
@@ -46,14 +46,19 @@ struct Deflate {
 
 /// `data` as one gzip member.
 pub fn gzip_member(data: &[u8]) -> Vec<u8> {
-    let mut gzip = Gzip::new();
+    gzip_member_at(data, None)
+}
+
+/// `data` as one gzip member, compressed at this level of 1 to 9.
+pub fn gzip_member_at(data: &[u8], level: Option<u8>) -> Vec<u8> {
+    let mut gzip = Gzip::new(level);
     gzip.write(data);
     gzip.finish()
 }
 
 impl Gzip {
-    pub(super) fn new() -> Self {
-        Self(Deflate::new(GZIP_HEADER.to_vec()))
+    pub(super) fn new(level: Option<u8>) -> Self {
+        Self(Deflate::new(GZIP_HEADER.to_vec(), level))
     }
 
     pub(super) fn reserve(&mut self, raw_bytes: usize) {
@@ -73,9 +78,10 @@ impl Gzip {
 }
 
 impl Zip {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(level: Option<u8>) -> Self {
         // The header is written at the end, when sizes and name are known.
-        Self(Deflate::new(vec![0; ZIP_LOCAL_BYTES + ZIP_NAME_BYTES]))
+        let header = vec![0; ZIP_LOCAL_BYTES + ZIP_NAME_BYTES];
+        Self(Deflate::new(header, level))
     }
 
     pub(super) fn reserve(&mut self, raw_bytes: usize) {
@@ -128,11 +134,11 @@ struct Sums {
 }
 
 impl Deflate {
-    fn new(header: Vec<u8>) -> Self {
+    fn new(header: Vec<u8>, level: Option<u8>) -> Self {
         Self {
             compressor: Box::new(CompressorOxide::with_params(
                 DataFormat::Raw,
-                LEVEL,
+                level.unwrap_or(LEVEL_USUAL).clamp(1, 9),
                 CompressionStrategy::Default,
                 WINDOW_BITS,
             )),
@@ -211,7 +217,7 @@ mod tests {
     const NAME: &str = "01234567-89ab-8def-8123-456789abcdef";
 
     fn zip_of(data: &[u8]) -> Vec<u8> {
-        let mut zip = Zip::new();
+        let mut zip = Zip::new(None);
         zip.write(data);
         zip.finish(NAME)
     }
@@ -256,7 +262,7 @@ mod tests {
         let data: Vec<u8> = (0..200_000_u32)
             .flat_map(|number| (number % 1000 * 7).to_le_bytes())
             .collect();
-        let mut gzip = Gzip::new();
+        let mut gzip = Gzip::new(None);
         for piece in data.chunks(32 << 10) {
             gzip.write(piece);
         }

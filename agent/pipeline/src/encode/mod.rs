@@ -11,6 +11,7 @@ mod deflate;
 mod export;
 mod json;
 mod snappy;
+mod zstd;
 
 use std::fmt;
 
@@ -20,12 +21,13 @@ use crate::config::{Compression, Format};
 use crate::record::PayloadState;
 use crate::stored::StoredRef;
 
-pub use deflate::gzip_member;
+pub use deflate::{gzip_member, gzip_member_at};
 pub use export::Exporter;
 
 use deflate::{Gzip, Zip};
 use json::Metadata;
 use snappy::{Framing, Snappy};
+use zstd::Zstd;
 
 /// So many bytes are collected before they are compressed.
 const BLOCK_BYTES: usize = 32 << 10;
@@ -37,6 +39,8 @@ pub struct Encoding {
     pub format: Format,
     /// How the whole is compressed.
     pub compression: Compression,
+    /// How hard gzip, zip and zstd try, 1 to 9; `None` is what each does best for its cost.
+    pub level: Option<u8>,
     /// Whether JSON records carry id, source, agent and times.
     pub metadata: bool,
 }
@@ -113,6 +117,7 @@ enum Stream {
     Gzip(Gzip),
     Zip(Zip),
     Snappy(Snappy),
+    Zstd(Zstd),
 }
 
 impl Encoding {
@@ -133,6 +138,7 @@ impl Encoding {
             Compression::Gzip => Some("gzip"),
             Compression::Snappy => Some("snappy-java"),
             Compression::HadoopSnappy => Some("hadoop-snappy"),
+            Compression::Zstd => Some("zstd"),
         }
     }
 
@@ -143,14 +149,17 @@ impl Encoding {
             (Format::Ndjson, Compression::Gzip) => "ndjson.gz",
             (Format::Ndjson, Compression::Zip) => "ndjson.zip",
             (Format::Ndjson, Compression::Snappy | Compression::HadoopSnappy) => "ndjson.snappy",
+            (Format::Ndjson, Compression::Zstd) => "ndjson.zst",
             (Format::JsonArray, Compression::None) => "json",
             (Format::JsonArray, Compression::Gzip) => "json.gz",
             (Format::JsonArray, Compression::Zip) => "json.zip",
             (Format::JsonArray, Compression::Snappy | Compression::HadoopSnappy) => "json.snappy",
+            (Format::JsonArray, Compression::Zstd) => "json.zst",
             (Format::Raw, Compression::None) => "log",
             (Format::Raw, Compression::Gzip) => "log.gz",
             (Format::Raw, Compression::Zip) => "log.zip",
             (Format::Raw, Compression::Snappy | Compression::HadoopSnappy) => "log.snappy",
+            (Format::Raw, Compression::Zstd) => "log.zst",
         }
     }
 }
@@ -200,7 +209,7 @@ impl BatchEncoder {
             encoding,
             ring_id: origin.ring_id,
             writer: RecordWriter::new(encoding.format, encoding.metadata, origin),
-            stream: Stream::new(encoding.compression),
+            stream: Stream::new(encoding.compression, encoding.level),
             block: Vec::with_capacity(BLOCK_BYTES),
             flushed_bytes: 0,
             count: 0,
@@ -217,6 +226,7 @@ impl BatchEncoder {
             Stream::Gzip(gzip) => gzip.reserve(raw_bytes),
             Stream::Zip(zip) => zip.reserve(raw_bytes),
             Stream::Snappy(snappy) => snappy.reserve(raw_bytes),
+            Stream::Zstd(zstd) => zstd.reserve(raw_bytes),
         }
     }
 
@@ -271,13 +281,14 @@ impl BatchEncoder {
 }
 
 impl Stream {
-    fn new(compression: Compression) -> Self {
+    fn new(compression: Compression, level: Option<u8>) -> Self {
         match compression {
             Compression::None => Self::Plain(Vec::new()),
-            Compression::Gzip => Self::Gzip(Gzip::new()),
-            Compression::Zip => Self::Zip(Zip::new()),
+            Compression::Gzip => Self::Gzip(Gzip::new(level)),
+            Compression::Zip => Self::Zip(Zip::new(level)),
             Compression::Snappy => Self::Snappy(Snappy::new(Framing::Xerial)),
             Compression::HadoopSnappy => Self::Snappy(Snappy::new(Framing::Hadoop)),
+            Compression::Zstd => Self::Zstd(Zstd::new(level)),
         }
     }
 
@@ -287,6 +298,7 @@ impl Stream {
             Self::Gzip(gzip) => gzip.write(data),
             Self::Zip(zip) => zip.write(data),
             Self::Snappy(snappy) => snappy.write(data),
+            Self::Zstd(zstd) => zstd.write(data),
         }
     }
 
@@ -296,6 +308,7 @@ impl Stream {
             Self::Gzip(gzip) => gzip.finish(),
             Self::Zip(zip) => zip.finish(&entry_name(ring_id, first, last)),
             Self::Snappy(snappy) => snappy.finish(),
+            Self::Zstd(zstd) => zstd.finish(),
         }
     }
 }

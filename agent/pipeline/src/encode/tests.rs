@@ -7,12 +7,13 @@ use crate::record::{Fields, Record, Value};
 use crate::stored;
 use crate::time::WallClock;
 
-const COMPRESSIONS: [Compression; 5] = [
+const COMPRESSIONS: [Compression; 6] = [
     Compression::None,
     Compression::Gzip,
     Compression::Zip,
     Compression::Snappy,
     Compression::HadoopSnappy,
+    Compression::Zstd,
 ];
 
 fn origin() -> Origin {
@@ -41,6 +42,7 @@ fn check(format: Format, metadata: bool, records: &[Record], expected: &str) {
     let encoding = Encoding {
         format,
         compression: Compression::None,
+        level: None,
         metadata,
     };
     let batch = encoded(encoding, records);
@@ -228,6 +230,7 @@ fn a_field_that_has_a_name_of_ours_keeps_its_value_under_another() {
     let encoding = Encoding {
         format: Format::Ndjson,
         compression: Compression::None,
+        level: None,
         metadata: true,
     };
     let batch = encoded(encoding, &[failed]);
@@ -246,6 +249,7 @@ fn every_encoding_is_the_same_twice() {
             let encoding = Encoding {
                 format,
                 compression,
+                level: None,
                 metadata: true,
             };
             let batch = encoded(encoding, &records);
@@ -262,6 +266,7 @@ fn sizes_are_known_while_a_batch_grows() {
     let encoding = Encoding {
         format: Format::Raw,
         compression: Compression::Gzip,
+        level: None,
         metadata: false,
     };
     let mut bytes = Vec::new();

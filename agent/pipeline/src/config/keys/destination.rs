@@ -27,7 +27,7 @@ const FIREHOSE_CALL_COUNT_MAX: u64 = 500;
 
 static FIREHOSE: Section = Section {
     doc: "Puts records into an Amazon Data Firehose stream (PutRecordBatch).",
-    groups: &[FIREHOSE_KEYS, &[METADATA], COMMON],
+    groups: &[FIREHOSE_KEYS, &[COMPRESSION_LEVEL, METADATA], COMMON],
 };
 
 static FIREHOSE_KEYS: &[Key] = &[
@@ -164,7 +164,11 @@ static FIREHOSE_BATCH: Section = Section {
 static HTTP: Section = Section {
     doc: "Sends batches to any HTTP endpoint. \
           2xx is success; 408, 425, 429 and 5xx are tried again; 413 splits the batch.",
-    groups: &[HTTP_KEYS, &[FORMAT, compression("none"), METADATA], COMMON],
+    groups: &[
+        HTTP_KEYS,
+        &[FORMAT, compression("none"), COMPRESSION_LEVEL, METADATA],
+        COMMON,
+    ],
 };
 
 static HTTP_KEYS: &[Key] = &[
@@ -245,6 +249,7 @@ static DIRECTORY: Section = Section {
             },
             FORMAT,
             compression("gzip"),
+            COMPRESSION_LEVEL,
             METADATA,
         ],
         COMMON,
@@ -411,6 +416,13 @@ const METADATA: Key = Key {
     doc: "Whether a record carries its id, source, agent and times. `raw` never does.",
 };
 
+const COMPRESSION_LEVEL: Key = Key {
+    name: "compression_level",
+    kind: Kind::Integer(range(1, 9)),
+    default: Default::Absent("2 for `gzip` and `zip`, 1 for `zstd`"),
+    doc: "How hard `gzip`, `zip` or `zstd` tries: more takes longer and saves some.",
+};
+
 /// `tls`; `doc` says when it may be written.
 pub(super) const fn tls(doc: &'static str) -> Key {
     let doc = if doc.is_empty() {
@@ -429,9 +441,10 @@ pub(super) const fn tls(doc: &'static str) -> Key {
 const fn compression(default: &'static str) -> Key {
     Key {
         name: "compression",
-        kind: Kind::Words(&["none", "gzip", "zip", "snappy", "hadoop_snappy"]),
+        kind: Kind::Words(&["none", "gzip", "zip", "snappy", "hadoop_snappy", "zstd"]),
         default: Default::Text(default),
-        doc: "How a batch is compressed, in the words and formats of Firehose.",
+        doc: "How a batch is compressed, in the words and formats of Firehose, or with `zstd`, \
+              which is faster than gzip and smaller.",
     }
 }
 

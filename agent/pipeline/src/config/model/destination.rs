@@ -26,6 +26,8 @@ pub struct DestinationConfig {
     pub metadata: bool,
     /// How it is compressed.
     pub compression: Compression,
+    /// How hard it tries, 1 to 9; `None` is what each does best for its cost.
+    pub compression_level: Option<u8>,
     /// How it is tried again.
     pub retry: RetryConfig,
     /// In which order waiting records leave.
@@ -115,6 +117,8 @@ pub enum Compression {
     Snappy,
     /// Hadoop's block framing.
     HadoopSnappy,
+    /// RFC 8878.
+    Zstd,
 }
 
 /// How a failed batch is tried again.

@@ -14,6 +14,7 @@ use super::{excludes, is_loopback, needs, of_kind, tls};
 pub(super) fn check(parts: &Parts, problems: &mut Problems) {
     for component in parts.destinations.values() {
         retry(&component.settings, problems);
+        compression_level(&component.settings, problems);
     }
     for (_, settings) in of_kind(&parts.destinations, "firehose") {
         firehose(settings, problems);
@@ -39,6 +40,21 @@ fn retry(settings: &Settings, problems: &mut Problems) {
         let (initial, max) = (DurationText(initial), DurationText(max));
         let message = format!("the first wait ({initial}) is longer than the longest ({max})");
         problems.error(retry.place_of(key), &retry.path_of(key), message, None);
+    }
+}
+
+fn compression_level(settings: &Settings, problems: &mut Problems) {
+    let word = settings.text("compression").unwrap_or("none");
+    if settings.written("compression_level").is_some() && !matches!(word, "gzip" | "zip" | "zstd") {
+        let message = format!("has no effect with compression = \"{word}\"");
+        let at = settings.place_of("compression_level");
+        let suggestion = "write compression = \"zstd\" or \"gzip\"".to_owned();
+        problems.warning(
+            at,
+            &settings.path_of("compression_level"),
+            message,
+            Some(suggestion),
+        );
     }
 }
 

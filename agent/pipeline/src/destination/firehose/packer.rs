@@ -15,7 +15,7 @@ use super::super::sigv4::sha256_hex;
 use super::super::{Unit, UnitFate};
 use super::{CALL_BYTES_MAX, CALL_UNITS_MAX, RECORD_BYTES_MAX};
 use crate::config::{Compression, Packing};
-use crate::encode::gzip_member;
+use crate::encode::gzip_member_at;
 
 /// Compression of what does not compress adds less than this to a Firehose record.
 const COMPRESSION_OVERHEAD_MAX: usize = 4096;
@@ -25,6 +25,7 @@ const COMPRESSION_OVERHEAD_MAX: usize = 4096;
 pub struct Packer {
     packing: Packing,
     compression: Compression,
+    level: Option<u8>,
     count_max: usize,
     /// The call so far: complete but for its end.
     body: Vec<u8>,
@@ -82,6 +83,7 @@ impl Packer {
         Self {
             packing,
             compression,
+            level: None,
             count_max: count_max.clamp(1, CALL_UNITS_MAX),
             head_len: body.len(),
             body,
@@ -91,6 +93,13 @@ impl Packer {
             open: Unit::empty(first),
             full_at: None,
         }
+    }
+
+    /// With this level of gzip, 1 to 9, instead of the usual one.
+    #[must_use]
+    pub const fn at_level(mut self, level: Option<u8>) -> Self {
+        self.level = level;
+        self
     }
 
     /// Takes the record at `seq`, written as `line`, unless the call is full. From then on it
@@ -174,7 +183,8 @@ impl Packer {
             Compression::None
             | Compression::Zip
             | Compression::Snappy
-            | Compression::HadoopSnappy => 0,
+            | Compression::HadoopSnappy
+            | Compression::Zstd => 0,
         }
     }
 
@@ -184,11 +194,12 @@ impl Packer {
         unit.range.end = end;
         let lines = std::mem::take(&mut self.lines);
         let data = match self.compression {
-            Compression::Gzip => &gzip_member(&lines),
+            Compression::Gzip => &gzip_member_at(&lines, self.level),
             Compression::None
             | Compression::Zip
             | Compression::Snappy
-            | Compression::HadoopSnappy => &lines,
+            | Compression::HadoopSnappy
+            | Compression::Zstd => &lines,
         };
         let span = if unit.count == 0 {
             0..0
