@@ -52,8 +52,22 @@ impl std::error::Error for TransportSetupError {}
 impl Transport {
     /// Reads the TLS files and the proxy variables.
     pub(crate) fn new(tls: &TlsConfig, clock: Clock) -> Result<Self, TransportSetupError> {
+        Self::with(tls, clock, reqwest::ClientBuilder::new())
+    }
+
+    /// One that asks no proxy, for what is on this machine or beside it.
+    pub(crate) fn direct(clock: Clock) -> Result<Self, TransportSetupError> {
+        let builder = reqwest::ClientBuilder::new().no_proxy();
+        Self::with(&TlsConfig::default(), clock, builder)
+    }
+
+    fn with(
+        tls: &TlsConfig,
+        clock: Clock,
+        builder: reqwest::ClientBuilder,
+    ) -> Result<Self, TransportSetupError> {
         let tls = tls::client_config(tls).map_err(TransportSetupError::Tls)?;
-        let client = reqwest::Client::builder()
+        let client = builder
             .tls_backend_preconfigured(tls)
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())

@@ -19,6 +19,8 @@ mod compression;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod credentials;
+#[cfg(test)]
 mod destinations;
 #[cfg(test)]
 mod doctor;

@@ -1,92 +1,155 @@
-//! Where a driver takes its AWS keys from: the configuration, the environment, the shared file.
+//! The AWS keys of drivers: asked for once for all destinations that are configured alike.
+//!
+//! How they are got and when they are asked for anew is decided in
+//! `pipeline::destination::credentials`; here files are read, programs run and requests made.
 
-use std::path::PathBuf;
+mod fetch;
+mod process;
+
+use std::cell::RefCell;
+use std::rc::Rc;
 
 use pipeline::config::{CredentialsConfig, DestinationKind};
-use pipeline::destination::credentials::Credentials;
+use pipeline::destination::credentials::{Credentials, Need, Refresh};
 use pipeline::destination::{Retry, RetryClass, Verdict};
+use tokio::sync::Mutex;
 
-const PROFILE_DEFAULT: &str = "default";
+use super::driver::random;
+use crate::clock::Clock;
 
-/// The keys of one destination, read when they are first needed.
+/// Providers that nobody uses any more are forgotten when there are so many.
+const PROVIDERS_MAX: usize = 16;
+
+thread_local! {
+    /// All destinations are on one thread.
+    static PROVIDERS: RefCell<Vec<Rc<Provider>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The keys of one driver.
 #[derive(Debug)]
 pub(super) struct Keys {
-    config: Option<CredentialsConfig>,
-    current: Option<Credentials>,
+    provider: Option<Rc<Provider>>,
+    /// Id of those that were used last.
+    used: Option<String>,
+}
+
+/// Who gives keys to every driver that is configured alike.
+#[derive(Debug)]
+struct Provider {
+    config: CredentialsConfig,
+    clock: Clock,
+    refresh: RefCell<Refresh>,
+    /// Held by the one who asks.
+    turn: Mutex<()>,
 }
 
 impl Keys {
     /// The keys that `kind` is configured with; none where none are needed.
-    pub(super) fn new(kind: &DestinationKind) -> Self {
+    pub(super) fn new(kind: &DestinationKind, clock: Clock) -> Self {
         let config = match kind {
-            DestinationKind::Firehose(firehose) => Some(firehose.credentials.clone()),
+            DestinationKind::Firehose(firehose) => Some(&firehose.credentials),
             DestinationKind::Http(_) | DestinationKind::Directory(_) => None,
         };
         Self {
-            config,
-            current: None,
+            provider: config.map(|config| Provider::shared(config, clock)),
+            used: None,
         }
     }
 
-    /// The keys, read anew if `refused` says that the last ones were.
-    pub(super) fn current(&mut self, refused: bool) -> Result<Option<&Credentials>, Verdict> {
-        let Some(config) = &self.config else {
+    /// The keys; `refused` says that those of the last call were.
+    pub(super) async fn current(&mut self, refused: bool) -> Result<Option<Credentials>, Verdict> {
+        let Some(provider) = &self.provider else {
             return Ok(None);
         };
-        if refused {
-            self.current = None;
+        if let Some(id) = self.used.take().filter(|_| refused) {
+            provider.refresh.borrow_mut().handle_refused(&id);
         }
-        if self.current.is_none() {
-            let keys = load(config)
-                .map_err(|reason| Verdict::Retry(Retry::new(RetryClass::Credentials, reason)))?;
-            self.current = Some(keys);
-        }
-        Ok(self.current.as_ref())
+        let keys = provider.current().await?;
+        self.used = Some(keys.access_key_id.clone());
+        Ok(Some(keys))
     }
 }
 
-fn load(config: &CredentialsConfig) -> Result<Credentials, String> {
-    let (profile, file) = match config {
-        CredentialsConfig::Static {
-            access_key_id,
-            secret_access_key,
-            session_token,
-        } => {
-            return Ok(Credentials {
-                access_key_id: access_key_id.clone(),
-                secret_access_key: secret_access_key.clone(),
-                session_token: session_token.clone(),
+impl Provider {
+    /// The one for this configuration.
+    fn shared(config: &CredentialsConfig, clock: Clock) -> Rc<Self> {
+        PROVIDERS.with_borrow_mut(|providers| {
+            if let Some(known) = providers.iter().find(|known| known.config == *config) {
+                return Rc::clone(known);
+            }
+            if providers.len() >= PROVIDERS_MAX {
+                providers.retain(|provider| Rc::strong_count(provider) > 1);
+            }
+            let provider = Rc::new(Self {
+                config: config.clone(),
+                clock,
+                refresh: RefCell::default(),
+                turn: Mutex::new(()),
             });
-        }
-        CredentialsConfig::Default { profile, file } => (profile.clone(), file.clone()),
-    };
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    if profile.is_none()
-        && file.is_none()
-        && let Some(keys) = Credentials::from_environment(variable)
-    {
-        return Ok(keys);
+            providers.push(Rc::clone(&provider));
+            provider
+        })
     }
-    let profile = profile
-        .or_else(|| variable("AWS_PROFILE"))
-        .unwrap_or_else(|| PROFILE_DEFAULT.to_owned());
-    let file = file
-        .or_else(|| variable("AWS_SHARED_CREDENTIALS_FILE").map(PathBuf::from))
-        .or_else(|| Some(PathBuf::from(variable("HOME")?).join(".aws/credentials")));
-    let Some(file) = file else {
-        return Err(
-            "no AWS keys: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or \
-                    credentials in the configuration"
-                .to_owned(),
-        );
-    };
-    let text = std::fs::read_to_string(&file).map_err(|error| {
-        format!(
-            "no AWS keys: {} cannot be read ({error}); set AWS_ACCESS_KEY_ID and \
-             AWS_SECRET_ACCESS_KEY, or credentials in the configuration",
-            file.display()
-        )
-    })?;
-    Credentials::parse_shared_file(&text, &profile)
-        .map_err(|error| format!("no AWS keys: {}: {error}", file.display()))
+
+    /// Keys that have not expired, asked for first if need be.
+    async fn current(self: &Rc<Self>) -> Result<Credentials, Verdict> {
+        match self.need() {
+            Need::Nothing => {}
+            Need::Ahead => {
+                let other = Rc::clone(self);
+                tokio::task::spawn_local(async move { other.renew().await });
+            }
+            Need::Now => self.renew().await,
+            Need::Wait { until, reason } => {
+                let after = until.since(self.clock.monotonic());
+                return Err(none(&reason, Some(after)));
+            }
+        }
+        let refresh = self.refresh.borrow();
+        let keys = refresh.credentials(self.clock.wall(), self.clock.monotonic());
+        keys.cloned()
+            .ok_or_else(|| none(refresh.failure().unwrap_or("they have expired"), None))
+    }
+
+    fn need(&self) -> Need {
+        let (now, at) = (self.clock.wall(), self.clock.monotonic());
+        self.refresh.borrow().need(now, at)
+    }
+
+    /// Asks, unless somebody else did meanwhile.
+    async fn renew(&self) {
+        let turn = self.turn.lock().await;
+        if matches!(self.need(), Need::Now | Need::Ahead) {
+            let fetched = fetch::fetch(&self.config, self.clock).await;
+            let (now, at) = (self.clock.wall(), self.clock.monotonic());
+            let mut refresh = self.refresh.borrow_mut();
+            match fetched {
+                Ok(granted) => {
+                    if let Some(expires) = granted.expires {
+                        tracing::info!("AWS keys came that expire at {expires}");
+                    }
+                    refresh.handle_granted(granted, now, at, random());
+                }
+                Err(reason) => {
+                    let is_first = refresh.failure().is_none();
+                    if let Some(expires) = refresh.expires().filter(|_| is_first) {
+                        tracing::warn!(
+                            "no new AWS keys, those at hand expire at {expires}: {reason}"
+                        );
+                    }
+                    refresh.handle_failed(reason, at, random());
+                }
+            }
+        }
+        drop(turn);
+    }
+}
+
+fn none(reason: &str, after: Option<std::time::Duration>) -> Verdict {
+    let reason = format!("no AWS keys: {reason}");
+    Verdict::Retry(Retry {
+        class: RetryClass::Credentials,
+        reason,
+        after,
+    })
 }

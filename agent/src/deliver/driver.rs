@@ -255,10 +255,16 @@ impl Driver<'_> {
             return Ok(());
         };
         let class = self.delivery.trouble().and_then(|trouble| trouble.class);
-        let keys = self.keys.current(class == Some(RetryClass::Credentials));
         let clock = self.parts.clock;
+        let keys = tokio::select! {
+            () = told(shutdown) => return Err(Stop::Told),
+            keys = self.keys.current(class == Some(RetryClass::Credentials)) => keys,
+        };
         let prepared = match keys {
-            Ok(keys) => self.destination.prepare(encoded, units, clock.wall(), keys),
+            Ok(keys) => {
+                let keys = keys.as_ref();
+                self.destination.prepare(encoded, units, clock.wall(), keys)
+            }
             Err(verdict) => Err(verdict),
         };
         let counters = &self.parts.gauges.counters;
@@ -451,7 +457,7 @@ impl Drop for Driver<'_> {
     }
 }
 
-fn random() -> u32 {
+pub(super) fn random() -> u32 {
     let mut bytes = [0; 4];
     // Without randomness every gateway waits alike, which is bad and not fatal.
     SystemRandom::new().fill(&mut bytes).ok();

@@ -3,6 +3,7 @@
 //! `None` means that a key is missing which was reported already; what is here must agree with the
 //! table of keys, which a test holds for every key.
 
+mod credentials;
 mod file;
 mod listener;
 mod syslog;
@@ -14,11 +15,11 @@ use crate::decode::mqtt::{TopicTemplate, TopicTemplates};
 
 use super::Parts;
 use super::model::{
-    AgentConfig, BatchConfig, BufferConfig, Compression, Config, CredentialsConfig, DEFAULT_BUFFER,
-    DeadLetterConfig, DestinationConfig, DestinationKind, DirectoryConfig, DrainConfig, DrainOrder,
-    EncryptionConfig, FirehoseConfig, Format, FrameCompression, HttpAuth, HttpConfig, HttpMethod,
-    KeySource, LogLevel, MqttBroker, MqttConfig, MqttVersion, Packing, ParseFormat, Qos,
-    RedactWith, RetryConfig, ServerTlsConfig, SourceConfig, SourceKind, TlsConfig, TransformConfig,
+    AgentConfig, BatchConfig, BufferConfig, Compression, Config, DEFAULT_BUFFER, DeadLetterConfig,
+    DestinationConfig, DestinationKind, DirectoryConfig, DrainConfig, DrainOrder, EncryptionConfig,
+    FirehoseConfig, Format, FrameCompression, HttpAuth, HttpConfig, HttpMethod, KeySource,
+    LogLevel, MqttBroker, MqttConfig, MqttVersion, Packing, ParseFormat, Qos, RedactWith,
+    RetryConfig, ServerTlsConfig, SourceConfig, SourceKind, TlsConfig, TransformConfig,
     TransformKind, WhenFull,
 };
 use super::settings::{Component, Settings, Url, Value};
@@ -406,8 +407,6 @@ fn drain(settings: &Settings) -> Option<DrainConfig> {
 }
 
 fn firehose(settings: &Settings) -> Option<FirehoseConfig> {
-    let credentials = settings.table("credentials")?;
-    let access_key_id = owned(credentials, "access_key_id");
     Some(FirehoseConfig {
         stream: owned(settings, "stream")?,
         region: owned(settings, "region")?,
@@ -419,17 +418,7 @@ fn firehose(settings: &Settings) -> Option<FirehoseConfig> {
             "none" => Packing::None,
             _ => return None,
         },
-        credentials: match access_key_id {
-            Some(access_key_id) => CredentialsConfig::Static {
-                access_key_id,
-                secret_access_key: credentials.secret("secret_access_key")?.clone(),
-                session_token: credentials.secret("session_token").cloned(),
-            },
-            None => CredentialsConfig::Default {
-                profile: owned(credentials, "profile"),
-                file: path(credentials, "file"),
-            },
-        },
+        credentials: credentials::config(settings.table("credentials")?)?,
         tls: tls(settings)?,
     })
 }

@@ -2,6 +2,7 @@
 //!
 //! Only [`crate::config`] makes these values, from text; the rest of the program reads them.
 
+mod credentials;
 mod destination;
 mod mqtt;
 
@@ -15,6 +16,7 @@ use crate::decode::mqtt::TopicTemplates;
 
 use super::units::{ByteSize, Secret};
 use crate::rate_limit::RateLimit;
+pub use credentials::*;
 pub use destination::*;
 pub use mqtt::*;
 

@@ -1,5 +1,6 @@
 //! `[destinations.NAME]`.
 
+use super::credentials::CREDENTIALS;
 use super::{
     DAY, Default, Family, GIB, HOUR, KIB, Key, Kind, MIB, MINUTE, Range, SECOND, Section, TextRule,
     UrlRule, range,
@@ -72,7 +73,7 @@ static FIREHOSE_KEYS: &[Key] = &[
     Key {
         name: "credentials",
         kind: Kind::Table(&CREDENTIALS),
-        default: Default::Absent("the environment, then the shared file"),
+        default: Default::Absent("what is found, see below"),
         doc: "Where the AWS keys come from.",
     },
     tls(""),
@@ -97,42 +98,6 @@ static FIREHOSE_KEYS: &[Key] = &[
         doc: "When a call is made.",
     },
 ];
-
-static CREDENTIALS: Section = Section {
-    doc: "Where the AWS keys come from.",
-    groups: &[&[
-        Key {
-            name: "access_key_id",
-            kind: Kind::Text(TextRule::Any),
-            default: Default::Absent("`AWS_ACCESS_KEY_ID`"),
-            doc: "Access key id. It needs `secret_access_key`.",
-        },
-        Key {
-            name: "secret_access_key",
-            kind: Kind::Secret,
-            default: Default::Absent("`AWS_SECRET_ACCESS_KEY`"),
-            doc: "Secret access key.",
-        },
-        Key {
-            name: "session_token",
-            kind: Kind::Secret,
-            default: Default::Absent("`AWS_SESSION_TOKEN`"),
-            doc: "Token of temporary credentials.",
-        },
-        Key {
-            name: "profile",
-            kind: Kind::Text(TextRule::Any),
-            default: Default::Absent("`AWS_PROFILE`, then `default`"),
-            doc: "Profile in the shared credentials file.",
-        },
-        Key {
-            name: "file",
-            kind: Kind::Path,
-            default: Default::Absent("`AWS_SHARED_CREDENTIALS_FILE`, then `~/.aws/credentials`"),
-            doc: "The shared credentials file.",
-        },
-    ]],
-};
 
 static FIREHOSE_BATCH: Section = Section {
     doc: "When a call is made: whichever comes first.",

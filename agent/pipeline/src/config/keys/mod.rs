@@ -5,6 +5,7 @@
 //! here is known to all three; [`super::extract`] gives it its meaning.
 
 mod agent;
+mod credentials;
 mod destination;
 mod file;
 mod source;

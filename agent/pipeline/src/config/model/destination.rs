@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{TlsConfig, TransformConfig};
+use super::{CredentialsConfig, TlsConfig, TransformConfig};
 use crate::config::units::{ByteSize, Secret};
 
 /// `[destinations.NAME]`.
@@ -169,27 +169,6 @@ pub enum Packing {
     Lines {
         /// A Firehose record is closed before it grows beyond this.
         hint: ByteSize,
-    },
-}
-
-/// Where AWS keys come from.
-#[derive(Clone, Debug, PartialEq)]
-pub enum CredentialsConfig {
-    /// From the configuration.
-    Static {
-        /// Access key id.
-        access_key_id: String,
-        /// Secret access key.
-        secret_access_key: Secret,
-        /// Token of temporary credentials.
-        session_token: Option<Secret>,
-    },
-    /// `AWS_ACCESS_KEY_ID` and so on, else the shared credentials file.
-    Default {
-        /// Profile in the shared file.
-        profile: Option<String>,
-        /// The shared file; `None` is `AWS_SHARED_CREDENTIALS_FILE` or `~/.aws/credentials`.
-        file: Option<PathBuf>,
     },
 }
 

@@ -77,11 +77,7 @@ fn firehose(settings: &Settings, problems: &mut Problems) {
         );
     }
     if let Some(credentials) = settings.table("credentials") {
-        needs(credentials, "access_key_id", "secret_access_key", problems);
-        needs(credentials, "secret_access_key", "access_key_id", problems);
-        needs(credentials, "session_token", "access_key_id", problems);
-        excludes(credentials, "profile", "access_key_id", problems);
-        excludes(credentials, "file", "access_key_id", problems);
+        super::credentials::check(credentials, problems);
     }
     let secure = settings
         .url("endpoint")

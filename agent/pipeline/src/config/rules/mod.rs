@@ -4,6 +4,7 @@
 //! Each rule looks at what could be read, so that one mistake does not hide another.
 
 mod buffer;
+mod credentials;
 mod destination;
 mod source;
 mod transform;
