@@ -5,12 +5,13 @@
 
 use std::env;
 use std::io;
+use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 
 use listenfd::ListenFd;
 use rustix::net::sockopt;
-use socket2::Socket;
+use socket2::{Domain, Socket, Type};
 
 /// What was passed, with the names given by `FileDescriptorName=`.
 static PASSED: OnceLock<Vec<(String, Socket)>> = OnceLock::new();
@@ -43,7 +44,7 @@ pub(crate) fn take() -> Vec<String> {
 }
 
 /// Names of what was passed.
-pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+fn names() -> impl Iterator<Item = &'static str> {
     PASSED
         .get()
         .into_iter()
@@ -51,13 +52,42 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
         .map(|(name, _)| name.as_str())
 }
 
-/// Copies of all sockets that were passed under `name`.
+/// Copies of all sockets that were passed under `name`; an error that says what to do if there is
+/// none.
 pub(crate) fn named(name: &str) -> io::Result<Vec<Socket>> {
     let passed = PASSED.get().into_iter().flatten();
-    passed
+    let sockets: Vec<Socket> = passed
         .filter(|(known, _)| known == name)
         .map(|(_, socket)| socket.try_clone())
-        .collect()
+        .collect::<io::Result<_>>()?;
+    if !sockets.is_empty() {
+        return Ok(sockets);
+    }
+    let names: Vec<&str> = names().collect();
+    let what = if names.is_empty() {
+        "the service manager passed no socket: enable the socket unit that has FileDescriptorName= \
+         and Service=hydrant.service, and restart hydrant"
+            .to_owned()
+    } else {
+        format!(
+            "the service manager passed no socket of this name, but {}",
+            names.join(", ")
+        )
+    };
+    Err(io::Error::new(io::ErrorKind::NotFound, what))
+}
+
+/// The one socket that was passed under `name`, which listens on a port.
+pub(crate) fn tcp_listener(name: &str) -> io::Result<TcpListener> {
+    let mut sockets = named(name)?;
+    let wrong = |what: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    let (Some(socket), true) = (sockets.pop(), sockets.is_empty()) else {
+        return wrong("several sockets have this name; write one ListenStream= in its unit");
+    };
+    if socket.r#type()? != Type::STREAM || socket.local_addr()?.domain() == Domain::UNIX {
+        return wrong("it is no port of TCP; write ListenStream=1883 in its unit");
+    }
+    Ok(OwnedFd::from(socket).into())
 }
 
 fn take_one(fds: &mut ListenFd, index: usize) -> io::Result<Socket> {
@@ -76,7 +106,7 @@ fn take_one(fds: &mut ListenFd, index: usize) -> io::Result<Socket> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
     };
     let socket = Socket::from(taken.ok_or(io::ErrorKind::NotFound)?);
-    if socket.r#type()? == socket2::Type::STREAM && !sockopt::socket_acceptconn(&socket)? {
+    if socket.r#type()? == Type::STREAM && !sockopt::socket_acceptconn(&socket)? {
         let what = "it is a connection; write Accept=no in its unit";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
     }

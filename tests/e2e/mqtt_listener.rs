@@ -224,3 +224,49 @@ fn there_is_a_limit_of_connections() {
         MqttPeer::connect(listener.port, "next").ok()
     });
 }
+
+/// Opens a port, lets a device publish to it, and only then becomes the agent, as systemd would.
+const SERVICE_MANAGER: &str = "import os, socket, subprocess, sys
+port = sys.argv[1]
+s = socket.socket()
+s.bind(('127.0.0.1', int(port)))
+s.listen(5)
+subprocess.Popen(['mosquitto_pub', '-p', port, '-t', 'a/b', '-q', '1', '-m', 'before the start'])
+os.dup2(s.fileno(), 40)
+os.dup2(40, 3)
+os.closerange(4, 100)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1', LISTEN_FDNAMES='mqtt')
+os.execvp(sys.argv[2], sys.argv[2:])
+";
+
+#[test]
+fn a_port_of_the_service_manager_is_taken_over() {
+    let folder = Folder::new();
+    let receiver = Receiver::start();
+    let port = free_port();
+    let listen = |name: &str| {
+        format!(
+            "[sources.devices]\ntype = \"mqtt_listener\"\nlisten = \"systemd:{name}\"\n{}",
+            receiver.destination("lake")
+        )
+    };
+    let mut agent = Agent::new(folder.path(), &listen("mqtt"));
+    agent.launch_under(&["python3", "-c", SERVICE_MANAGER, &port.to_string()]);
+    agent.ready();
+    let record = receiver.wait_for_message("before the start");
+    assert_eq!(record["topic"], "a/b", "{record}");
+    // The source gives its copy back and takes another: the port stays open.
+    agent.configure(
+        "16MiB",
+        &listen("mqtt").replace("systemd:mqtt\"", "systemd:mqtt\"\nidle_max = \"1m\""),
+    );
+    agent.signal(rustix::process::Signal::HUP);
+    wait_until("the reload", || {
+        agent.log().matches("listening").nth(1).map(drop)
+    });
+    publish(port, "a/b", "after the reload", &["-q", "1"]);
+    receiver.wait_for_message("after the reload");
+    agent.configure("16MiB", &listen("mqqt"));
+    agent.signal(rustix::process::Signal::HUP);
+    agent.wait_for_error("sources", "devices", &["systemd:mqqt", "but mqtt"]);
+}

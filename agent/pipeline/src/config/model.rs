@@ -163,7 +163,7 @@ pub enum SourceKind {
 #[derive(Clone, Debug, PartialEq)]
 pub struct MqttListenerConfig {
     /// Where to listen.
-    pub listen: SocketAddr,
+    pub listen: MqttListen,
     /// TLS; without it devices speak in the clear.
     pub tls: Option<ServerTlsConfig>,
     /// User name every device must give.
@@ -182,6 +182,24 @@ pub struct MqttListenerConfig {
     pub topic_templates: TopicTemplates,
     /// A device without keep-alive that is silent for so long is disconnected.
     pub idle_max: Duration,
+}
+
+/// Where devices are listened for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MqttListen {
+    /// A port of its own.
+    Address(SocketAddr),
+    /// `systemd:`: what the service manager passes under this name.
+    Systemd(String),
+}
+
+impl fmt::Display for MqttListen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => write!(f, "{address}"),
+            Self::Systemd(name) => write!(f, "systemd:{name}"),
+        }
+    }
 }
 
 /// The versions of MQTT.

@@ -154,6 +154,9 @@ fn kind(kind: &'static Kind) -> Value {
         Kind::Duration(_) => or_reference(&json!({ "$ref": "#/$defs/duration" })),
         Kind::Words(words) => or_reference(&json!({ "enum": words })),
         Kind::Address => or_reference(&json!({ "type": "string", "pattern": ":[0-9]+$" })),
+        Kind::AddressOrPassed => {
+            or_reference(&json!({ "type": "string", "pattern": "^systemd:[^/:].*|:[0-9]+$" }))
+        }
         Kind::Listen(schemes) => {
             let forms = schemes.iter().map(|scheme| match ListenForm::of(scheme) {
                 ListenForm::Address => format!("{scheme}://.+:[0-9]+"),

@@ -174,6 +174,14 @@ impl Settings {
         Some(address)
     }
 
+    /// The name of a socket that the service manager passes.
+    pub(super) fn passed(&self, key: &str) -> Option<&str> {
+        let Value::ListenLocal(_, name) = &self.get(key)?.value else {
+            return None;
+        };
+        Some(name)
+    }
+
     /// A URL.
     pub(super) fn url(&self, key: &str) -> Option<&Url> {
         let Value::Url(url) = &self.get(key)?.value else {

@@ -41,6 +41,15 @@ pub(super) fn scalar(kind: &'static Kind, tree: &Tree) -> Result<Value, Wrong> {
             let written = string(tree, "an address", "write one like \"127.0.0.1:1883\"")?;
             address(written, tree).map(Value::Address)
         }
+        Kind::AddressOrPassed => {
+            let written = string(tree, "an address", "write one like \"127.0.0.1:1883\"")?;
+            match written.strip_prefix("systemd:") {
+                Some(name) => {
+                    socket_name(name, tree).map(|name| Value::ListenLocal("systemd", name))
+                }
+                None => address(written, tree).map(Value::Address),
+            }
+        }
         Kind::Listen(schemes) => listen(schemes, tree),
         Kind::Url(rule) => url(*rule, tree).map(Value::Url),
         Kind::Json => json(tree).map(Value::Json),

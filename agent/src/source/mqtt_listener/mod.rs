@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use pipeline::config::MqttListenerConfig;
+use pipeline::config::{MqttListen, MqttListenerConfig};
 use pipeline::decode::mqtt::{Rights, TopicTemplates};
 use pipeline::receipt::Receipt;
 use pipeline::record::Record;
@@ -25,6 +25,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
+use crate::activation;
 use crate::intake::{Closed, Intake, Shutdown};
 use crate::source::mqtt::packets::AckKind;
 use crate::source::mqtt::{Io, ended, sleep_until};
@@ -331,7 +332,7 @@ async fn open(
     let mut last = String::new();
     loop {
         let told = match shared(config, intake) {
-            Ok(shared) => match TcpListener::bind(config.listen).await {
+            Ok(shared) => match bind(&config.listen).await {
                 Ok(listener) => {
                     intake.counters().clear_error();
                     intake.counters().set_ready(true);
@@ -351,6 +352,14 @@ async fn open(
             () = tokio::time::sleep(OPEN_RETRY) => {}
             () = ended(shutdown) => return None,
         }
+    }
+}
+
+/// Opens the port, or takes a copy of the one that systemd keeps open.
+async fn bind(listen: &MqttListen) -> io::Result<TcpListener> {
+    match listen {
+        MqttListen::Address(address) => TcpListener::bind(address).await,
+        MqttListen::Systemd(name) => TcpListener::from_std(activation::tcp_listener(name)?),
     }
 }
 

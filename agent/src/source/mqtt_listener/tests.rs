@@ -17,7 +17,7 @@ async fn start(connections_max: usize, idle_max: Duration) -> (Harness, SocketAd
     drop(probe);
     let harness = Harness::new(10_000);
     let config = MqttListenerConfig {
-        listen,
+        listen: MqttListen::Address(listen),
         ..config(connections_max, idle_max)
     };
     tokio::spawn(run(config, harness.intake.clone(), harness.shutdown()));
@@ -26,7 +26,7 @@ async fn start(connections_max: usize, idle_max: Duration) -> (Harness, SocketAd
 
 fn config(connections_max: usize, idle_max: Duration) -> MqttListenerConfig {
     MqttListenerConfig {
-        listen: SocketAddr::from(([127, 0, 0, 1], 1883)),
+        listen: MqttListen::Address(SocketAddr::from(([127, 0, 0, 1], 1883))),
         tls: None,
         username: None,
         password: None,

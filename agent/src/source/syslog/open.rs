@@ -101,20 +101,6 @@ pub(super) fn open(
 
 fn passed(name: &str, config: &SyslogConfig) -> io::Result<Vec<Open>> {
     let sockets = activation::named(name)?;
-    if sockets.is_empty() {
-        let names: Vec<&str> = activation::names().collect();
-        let what = if names.is_empty() {
-            "the service manager passed no socket: enable the socket unit that has \
-             FileDescriptorName= and Service=hydrant.service, and restart hydrant"
-                .to_owned()
-        } else {
-            format!(
-                "the service manager passed no socket of this name, but {}",
-                names.join(", ")
-            )
-        };
-        return Err(io::Error::new(io::ErrorKind::NotFound, what));
-    }
     let open = sockets.into_iter().map(|socket| {
         let is_local = socket.local_addr()?.domain() == Domain::UNIX;
         let kind = match socket.r#type()? {

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::super::model::MqttListenerConfig;
+use super::super::model::{MqttListen, MqttListenerConfig};
 use super::super::settings::{Setting, Settings, Value};
 use super::{owned, path, server_tls, topic_templates};
 
 pub(super) fn config(settings: &Settings) -> Option<MqttListenerConfig> {
     Some(MqttListenerConfig {
-        listen: settings.address("listen")?,
+        listen: listen(settings)?,
         tls: server_tls(settings),
         username: owned(settings, "username"),
         password: settings.secret("password").cloned(),
@@ -19,6 +19,13 @@ pub(super) fn config(settings: &Settings) -> Option<MqttListenerConfig> {
         topic_templates: topic_templates(settings),
         idle_max: settings.duration("idle_max")?,
     })
+}
+
+fn listen(settings: &Settings) -> Option<MqttListen> {
+    if let Some(name) = settings.passed("listen") {
+        return Some(MqttListen::Systemd(name.to_owned()));
+    }
+    settings.address("listen").map(MqttListen::Address)
 }
 
 /// Who may publish where.

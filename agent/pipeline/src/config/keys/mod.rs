@@ -88,6 +88,8 @@ pub(super) enum Kind {
     Path,
     /// `IP:PORT`.
     Address,
+    /// `IP:PORT`, or `systemd:NAME` for what a socket unit passes.
+    AddressOrPassed,
     /// A place to listen with one of these schemes, each followed by its [`ListenForm`].
     Listen(&'static [&'static str]),
     /// `SCHEME://HOST...` with one of these schemes.
@@ -225,6 +227,7 @@ impl Kind {
             }
             Self::Path => "absolute path".to_owned(),
             Self::Address => "`IP:PORT`".to_owned(),
+            Self::AddressOrPassed => "`IP:PORT` or `systemd:NAME`".to_owned(),
             Self::Listen(schemes) => {
                 let forms: Vec<String> = schemes
                     .iter()

@@ -116,9 +116,10 @@ static MQTT_LISTENER: Section = Section {
         &[
             Key {
                 name: "listen",
-                kind: Kind::Address,
+                kind: Kind::AddressOrPassed,
                 default: Default::Required,
-                doc: "Where to listen, such as `127.0.0.1:1883` or `0.0.0.0:1883`.",
+                doc: "Where to listen, such as `127.0.0.1:1883` or `0.0.0.0:1883`, \
+                      or what a socket unit passes under this name.",
             },
             server_tls("With it devices must speak TLS; port 8883 is usual."),
             Key {

@@ -209,7 +209,11 @@ fn local_listeners(parts: &Parts, problems: &mut Problems) {
     for component in parts.sources.values() {
         let settings = &component.settings;
         let path = settings.path_of("listen");
-        for setting in settings.list("listen") {
+        for setting in settings
+            .get("listen")
+            .into_iter()
+            .chain(settings.list("listen"))
+        {
             let Value::ListenLocal(_, place) = &setting.value else {
                 continue;
             };

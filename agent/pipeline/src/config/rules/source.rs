@@ -61,10 +61,10 @@ fn listener(settings: &Settings, problems: &mut Problems) {
     } else {
         return;
     };
-    if settings
-        .address("listen")
-        .is_some_and(|address| !address.ip().is_loopback())
-    {
+    // Only the socket unit knows the address of what it passes.
+    let is_passed = settings.passed("listen").is_some();
+    let address = settings.address("listen");
+    if is_passed || address.is_some_and(|address| !address.ip().is_loopback()) {
         let (at, path) = (settings.place_of("listen"), settings.path_of("listen"));
         problems.warning(at, &path, message, Some(suggestion.to_owned()));
     }

@@ -234,6 +234,16 @@ fn one_mistake_each_in_listeners_and_files() {
         "3 sources.x.listen: \":1883\" is not an address with a port; write \"0.0.0.0:1883\" or \"127.0.0.1:1883\"",
     );
     check_one(
+        "[sources.x]\ntype = \"mqtt_listener\"\nlisten = \"systemd://mqtt\"\n",
+        "3 sources.x.listen: \"systemd://mqtt\" is not the name of a socket; write one like \
+         \"systemd:syslog\", with the FileDescriptorName= of its unit",
+    );
+    check_one(
+        "[sources.x]\ntype = \"mqtt_listener\"\nlisten = \"systemd:mqtt\"\n",
+        "3 warning: sources.x.listen: anyone who reaches this port may publish; add username and \
+         password, password_file, or tls.client_ca_file",
+    );
+    check_one(
         "[sources.x]\ntype = \"mqtt_listener\"\nlisten = \"0.0.0.0:1883\"\n",
         "3 warning: sources.x.listen: anyone who reaches this port may publish; add username and password, password_file, or tls.client_ca_file",
     );

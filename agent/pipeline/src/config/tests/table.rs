@@ -109,6 +109,7 @@ fn values(kind: &'static Kind) -> Vec<String> {
         }
         Kind::Words(words) => words.iter().map(|word| format!("\"{word}\"")).collect(),
         Kind::Address => one("\"127.0.0.1:1\""),
+        Kind::AddressOrPassed => vec!["\"127.0.0.1:1\"".to_owned(), "\"systemd:a\"".to_owned()],
         Kind::Listen(schemes) => schemes
             .iter()
             .map(|scheme| match keys::ListenForm::of(scheme) {
