@@ -11,7 +11,7 @@ use pipeline::config::TlsConfig;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::sign::{CertifiedKey, Signer, SingleCertAndKey};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, InconsistentKeys, RootCertStore,
     SignatureScheme,
@@ -206,6 +206,34 @@ fn identity(
         }
         Ok(()) | Err(_) => Ok(identity),
     }
+}
+
+/// A certificate that signs something else than a handshake.
+pub(crate) struct Identity {
+    /// The certificate itself first.
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+    /// Signs with SHA-256: RSA as PKCS #1 1.5, ECDSA in DER.
+    pub(crate) signer: Box<dyn Signer>,
+    /// Which of the two.
+    pub(crate) is_rsa: bool,
+}
+
+/// Reads a certificate and its key, which is one that can sign with SHA-256.
+pub(crate) fn signer(certificate: &Path, key: &Path) -> Result<Identity, TlsError> {
+    const SCHEMES: [SignatureScheme; 2] = [
+        SignatureScheme::RSA_PKCS1_SHA256,
+        SignatureScheme::ECDSA_NISTP256_SHA256,
+    ];
+    let identity = identity(certificate, key, &rustls::crypto::ring::default_provider())?;
+    let signer = identity.key.choose_scheme(&SCHEMES).ok_or_else(|| {
+        let text = "the key is neither RSA nor ECDSA on the curve P-256".to_owned();
+        TlsError::Identity(key.to_owned(), rustls::Error::General(text))
+    })?;
+    Ok(Identity {
+        chain: identity.cert,
+        is_rsa: signer.scheme() == SignatureScheme::RSA_PKCS1_SHA256,
+        signer,
+    })
 }
 
 fn roots_of(path: &Path) -> Result<RootCertStore, TlsError> {

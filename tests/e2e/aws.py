@@ -1,6 +1,6 @@
 """Prepares moto's Firehose for a test, and shows what it delivered.
 
-usage: aws.py setup|fetch URL CA REGION STREAM ACCESS_KEY SECRET_KEY
+usage: aws.py setup|role|fetch URL CA REGION STREAM ACCESS_KEY SECRET_KEY
 """
 
 import json
@@ -31,7 +31,7 @@ def main():
         iam = client("iam")
         iam.create_user(UserName="gateway")
         key = iam.create_access_key(UserName="gateway")["AccessKey"]
-        allowed = {"Effect": "Allow", "Action": ["firehose:*", "s3:*"], "Resource": "*"}
+        allowed = {"Effect": "Allow", "Action": ["firehose:*", "s3:*", "iam:*", "sts:*"], "Resource": "*"}
         iam.put_user_policy(
             UserName="gateway",
             PolicyName="deliver",
@@ -52,6 +52,22 @@ def main():
                 {"access_key": key["AccessKeyId"], "secret_key": key["SecretAccessKey"]}
             )
         )
+    elif command == "role":
+        iam = client("iam")
+        statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "*"}}
+        role = iam.create_role(
+            RoleName="deliverer",
+            AssumeRolePolicyDocument=json.dumps(
+                {"Version": "2012-10-17", "Statement": [statement]}
+            ),
+        )
+        allowed = {"Effect": "Allow", "Action": "firehose:*", "Resource": "*"}
+        iam.put_role_policy(
+            RoleName="deliverer",
+            PolicyName="deliver",
+            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allowed]}),
+        )
+        print(role["Role"]["Arn"])
     elif command == "fetch":
         s3 = client("s3")
         pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)

@@ -3,9 +3,13 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use pipeline::time::WallClock;
 use serde_json::{Value, json};
 
-use crate::harness::{Agent, Answer, Folder, Receiver, Request, append, hydrant, write};
+use crate::harness::{
+    Agent, Answer, Certificates, Folder, Moto, Nginx, Receiver, Request, RolesAnywhere, append,
+    hydrant, now, run, write,
+};
 
 /// What must never be seen.
 const SECRET: &str = "hush-secret";
@@ -184,11 +188,7 @@ fn a_container_has_keys_at_an_endpoint() {
             write(&token, "fresh\n");
             return Answer::status(401);
         }
-        let keys = json!({
-            "AccessKeyId": "CONTAINED", "SecretAccessKey": SECRET, "Token": TOKEN,
-            "Expiration": "2099-01-01T00:00:00Z",
-        });
-        Answer::Status(200, vec![], keys.to_string())
+        Answer::Status(200, vec![], contained("CONTAINED", "2099-01-01T00:00:00Z"))
     });
     let url = format!("http://127.0.0.1:{}/keys?x=1", endpoint.port);
     let variables = [
@@ -243,4 +243,212 @@ fn an_instance_has_keys_in_its_metadata() {
     agent.wait_for_count("destinations", "lake", "delivered", 1);
     assert_eq!(metadata.log().requests.len(), 3);
     nobody_tells(&folder, &agent);
+}
+
+/// Keys that are about to expire are asked for anew, and used as long as nobody gives others.
+#[test]
+fn the_last_keys_are_used_through_an_outage() {
+    let folder = Folder::new();
+    let receiver = firehose(|_| None);
+    let endpoint = Receiver::scripted(|_| {
+        // Less than a minute is left from the start.
+        let expires = i64::try_from(now().as_millis()).unwrap() + 50_000;
+        let expires = WallClock::from_millis(expires).to_string();
+        Answer::Status(200, vec![], contained("SHORT", &expires))
+    });
+    let url = format!("http://127.0.0.1:{}/keys", endpoint.port);
+    let variables = [("AWS_CONTAINER_CREDENTIALS_FULL_URI", url.as_str())];
+    let agent = start(&folder, &destination("lake", &receiver, ""), &variables);
+    agent.wait_for_count("destinations", "lake", "delivered", 1);
+    assert_eq!(endpoint.log().requests.len(), 1);
+    endpoint.set_down(true);
+    append(&folder.join("input.log"), "second\n");
+    agent.wait_for_count("destinations", "lake", "delivered", 2);
+    assert!(
+        agent
+            .log()
+            .contains("no new AWS keys, those at hand expire at")
+    );
+    nobody_tells(&folder, &agent);
+}
+
+fn contained(id: &str, expires: &str) -> String {
+    let keys = json!({
+        "AccessKeyId": id, "SecretAccessKey": SECRET, "Token": TOKEN, "Expiration": expires,
+    });
+    keys.to_string()
+}
+
+/// A role that the keys of the configuration may take; moto checks every signature.
+#[test]
+fn a_role_is_assumed_with_other_keys() {
+    let folder = Folder::new();
+    let certificates = Certificates::make(&folder);
+    let moto = Moto::start(&folder, &certificates);
+    let role = moto.make_role();
+    let (id, secret, url) = (&moto.access_key, &moto.secret_key, moto.url());
+    let ca = &certificates.ca;
+    let written = format!(
+        "endpoint = \"{url}\"\ntls = {{ ca_file = \"{ca}\" }}\ncredentials = {{ \
+         access_key_id = \"{id}\", secret_access_key = \"{secret}\", role_arn = \"{role}\", \
+         role_duration = \"15m\", sts_endpoint = \"{url}\", ca_file = \"{ca}\" }}\n"
+    );
+    let config = format!(
+        "[destinations.lake]\ntype = \"firehose\"\nstream = \"{}\"\nregion = \"{}\"\n\
+         batch = {{ age_max = \"100ms\" }}\nretry = {{ initial = \"20ms\", max = \"200ms\" }}\n",
+        Moto::STREAM,
+        Moto::REGION
+    );
+    let agent = start(&folder, &(config.clone() + &written), &[]);
+    agent.wait_for_count("destinations", "lake", "delivered", 1);
+    let log = agent.log();
+    assert!(log.contains("AWS keys came that expire at"), "{log}");
+    assert!(!log.contains(secret), "{log}");
+    drop(agent);
+    // The same by the shared file, where the keys are those of another profile.
+    let file = folder.join("shared");
+    write(
+        &file,
+        format!(
+            "[user]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n\
+             [profile edge]\nrole_arn = {role}\nsource_profile = user\nca_bundle = {ca}\n"
+        ),
+    );
+    let written = format!(
+        "endpoint = \"{url}\"\ntls = {{ ca_file = \"{ca}\" }}\n\
+         credentials = {{ profile = \"edge\", file = \"{}\" }}\n",
+        file.display()
+    );
+    let second = Folder::new();
+    let agent = start(
+        &second,
+        &(config + &written),
+        &[("AWS_ENDPOINT_URL_STS", &url)],
+    );
+    agent.wait_for_count("destinations", "lake", "delivered", 1);
+    assert!(agent.log().contains("AWS keys came that expire at"));
+    let landed = String::from_utf8(moto.delivered()).unwrap();
+    assert_eq!(landed.lines().count(), 2);
+}
+
+/// A token of somebody that a role trusts is read from its file each time, and not signed.
+#[test]
+fn a_role_is_assumed_with_a_token() {
+    let folder = Folder::new();
+    let receiver = firehose(|id| (id != "ASSUMED").then(|| refuse("UnrecognizedClientException")));
+    let sts = Receiver::scripted(|request| {
+        assert_eq!(request.header("authorization"), "");
+        assert_eq!(
+            request.text(),
+            "Action=AssumeRoleWithWebIdentity&Version=2011-06-15\
+             &RoleArn=arn%3Aaws%3Aiam%3A%3A123456789012%3Arole%2Fedge\
+             &RoleSessionName=gateway&WebIdentityToken=a.b%2Fc"
+        );
+        let answer = format!(
+            "<R><AssumeRoleWithWebIdentityResult><Credentials>\
+             <AccessKeyId>ASSUMED</AccessKeyId><SecretAccessKey>{SECRET}</SecretAccessKey>\
+             <SessionToken>{TOKEN}</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration>\
+             </Credentials></AssumeRoleWithWebIdentityResult></R>"
+        );
+        Answer::Status(200, vec![], answer)
+    });
+    let token = folder.join("token");
+    write(&token, "a.b/c\n");
+    let endpoint = format!("http://127.0.0.1:{}", sts.port);
+    let variables = [
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", token.to_str().unwrap()),
+        ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/edge"),
+        ("AWS_ENDPOINT_URL_STS", &endpoint),
+    ];
+    let agent = start(&folder, &destination("lake", &receiver, ""), &variables);
+    agent.wait_for_count("destinations", "lake", "delivered", 1);
+    nobody_tells(&folder, &agent);
+}
+
+/// nginx asks for the device's certificate, as the credentials provider of IoT Core does.
+#[test]
+fn a_device_certificate_gives_keys_of_a_role_alias() {
+    let folder = Folder::new();
+    let certificates = Certificates::make(&folder);
+    let receiver = firehose(|id| (id != "DEVICE").then(|| refuse("UnrecognizedClientException")));
+    let keys = json!({"credentials": {
+        "accessKeyId": "DEVICE", "secretAccessKey": SECRET, "sessionToken": TOKEN,
+        "expiration": "2099-01-01T00:00:00Z",
+    }});
+    let options = format!(
+        "ssl_verify_client on;\nlocation /role-aliases/edge-alias/credentials {{\n\
+         if ($http_x_amzn_iot_thingname != \"gw-7\") {{ return 403 '{{\"message\":\"Access Denied\"}}'; }}\n\
+         return 200 '{keys}'; }}\n"
+    );
+    let provider = Nginx::start(&folder, &certificates, 1, &options);
+    let config = |thing: &str| {
+        let table = format!(
+            "[destinations.lake.credentials.iot_core]\nendpoint = \"https://localhost:{}\"\n\
+             role_alias = \"edge-alias\"\nthing_name = \"{thing}\"\nca_file = \"{}\"\n\
+             certificate_file = \"{}\"\nkey_file = \"{}\"\n",
+            provider.port, certificates.ca, certificates.client.0, certificates.client.1
+        );
+        destination("lake", &receiver, &table)
+    };
+    let mut agent = start(&folder, &config("gw-8"), &[]);
+    agent.wait_for_error(
+        "destinations",
+        "lake",
+        &["localhost", "answered 403", "access denied"],
+    );
+    assert_eq!(agent.stop().code(), Some(0));
+    let agent = start(&folder, &config("gw-7"), &[]);
+    agent.wait_for_count("destinations", "lake", "delivered", 1);
+    assert_eq!(receiver.log().requests.len(), 1);
+    nobody_tells(&folder, &agent);
+}
+
+/// What the certificate's key signs is checked by Python, for both kinds of keys.
+#[test]
+fn a_certificate_signs_for_roles_anywhere() {
+    let folder = Folder::new();
+    let certificates = Certificates::make(&folder);
+    let receiver = firehose(|id| (id != "ANYWHERE").then(|| refuse("UnrecognizedClientException")));
+    let (rsa, rsa_key) = (folder.text("rsa.pem"), folder.text("rsa.key"));
+    let mut args = vec![
+        "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=gw",
+    ];
+    args.extend(["-keyout", &rsa_key, "-out", &rsa]);
+    run("openssl", &args);
+    let service = RolesAnywhere::start(&folder, &[&certificates.ca, &rsa]);
+    let config = |certificate: &str, key: &str| {
+        let arn = "arn:aws:rolesanywhere:eu-west-1:123456789012";
+        let table = format!(
+            "[destinations.lake.credentials.roles_anywhere]\n\
+             trust_anchor_arn = \"{arn}:trust-anchor/t-1\"\n\
+             profile_arn = \"{arn}:profile/p-1\"\n\
+             role_arn = \"arn:aws:iam::123456789012:role/edge\"\nduration = \"1h\"\n\
+             endpoint = \"http://127.0.0.1:{}\"\n\
+             certificate_file = \"{certificate}\"\nkey_file = \"{key}\"\n",
+            service.port
+        );
+        destination("lake", &receiver, &table)
+    };
+    let foreign = (folder.text("foreign.pem"), folder.text("foreign.key"));
+    let mut args = vec![
+        "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=gw",
+    ];
+    args.extend(["-keyout", &foreign.1, "-out", &foreign.0]);
+    run("openssl", &args);
+    let mut agent = start(&folder, &config(&foreign.0, &foreign.1), &[]);
+    agent.wait_for_error(
+        "destinations",
+        "lake",
+        &["answered 403", "untrusted certificate"],
+    );
+    agent.stop();
+    for (certificate, key) in [
+        (&certificates.client.0, &certificates.client.1),
+        (&rsa, &rsa_key),
+    ] {
+        let own = Folder::new();
+        let agent = start(&own, &config(certificate, key), &[]);
+        agent.wait_for_count("destinations", "lake", "delivered", 1);
+        nobody_tells(&own, &agent);
+    }
 }

@@ -11,6 +11,8 @@ use crate::time::WallClock;
 /// A certificate, as far as it is understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Certificate<'a> {
+    /// Its serial number, the most significant byte first.
+    pub serial: &'a [u8],
     /// The common name of its subject; the last one, if there are several.
     pub common_name: Option<&'a str>,
     /// It does not count before.
@@ -19,6 +21,7 @@ pub struct Certificate<'a> {
     pub not_after: WallClock,
 }
 
+const INTEGER: u8 = 0x02;
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 const OBJECT_ID: u8 = 0x06;
@@ -42,11 +45,13 @@ impl<'a> Certificate<'a> {
         if certificate.0.first() == Some(&VERSION) {
             certificate.next()?;
         }
-        for _serial_algorithm_issuer in 0..3 {
+        let serial = certificate.expect(INTEGER)?;
+        for _algorithm_issuer in 0..2 {
             certificate.next()?;
         }
         let mut validity = Der(certificate.expect(SEQUENCE)?);
         Some(Self {
+            serial,
             not_before: time(validity.next()?)?,
             not_after: time(validity.next()?)?,
             common_name: common_name(Der(certificate.expect(SEQUENCE)?)),

@@ -6,12 +6,13 @@
 mod fetch;
 mod process;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use pipeline::config::{CredentialsConfig, DestinationKind};
 use pipeline::destination::credentials::{Credentials, Need, Refresh};
-use pipeline::destination::{Retry, RetryClass, Verdict};
+use pipeline::destination::{ClockSkew, Retry, RetryClass, Verdict};
+use pipeline::time::WallClock;
 use tokio::sync::Mutex;
 
 use super::driver::random;
@@ -36,22 +37,40 @@ pub(super) struct Keys {
 /// Who gives keys to every driver that is configured alike.
 #[derive(Debug)]
 struct Provider {
-    config: CredentialsConfig,
+    asking: Asking,
     clock: Clock,
     refresh: RefCell<Refresh>,
+    /// How wrong our clock is, as those say who give keys.
+    skew: Cell<ClockSkew>,
     /// Held by the one who asks.
     turn: Mutex<()>,
 }
 
+/// What is asked for.
+#[derive(Debug, PartialEq)]
+struct Asking {
+    config: CredentialsConfig,
+    /// The region of the destination.
+    region: String,
+    /// Who takes roles.
+    session_name: String,
+}
+
 impl Keys {
-    /// The keys that `kind` is configured with; none where none are needed.
-    pub(super) fn new(kind: &DestinationKind, clock: Clock) -> Self {
+    /// The keys that `kind` is configured with; none where none are needed. `agent` is who takes
+    /// roles.
+    pub(super) fn new(kind: &DestinationKind, agent: &str, clock: Clock) -> Self {
         let config = match kind {
-            DestinationKind::Firehose(firehose) => Some(&firehose.credentials),
+            DestinationKind::Firehose(firehose) => Some((&firehose.credentials, &firehose.region)),
             DestinationKind::Http(_) | DestinationKind::Directory(_) => None,
         };
+        let asking = config.map(|(config, region)| Asking {
+            config: config.clone(),
+            region: region.clone(),
+            session_name: agent.to_owned(),
+        });
         Self {
-            provider: config.map(|config| Provider::shared(config, clock)),
+            provider: asking.map(|asking| Provider::shared(asking, clock)),
             used: None,
         }
     }
@@ -71,19 +90,20 @@ impl Keys {
 }
 
 impl Provider {
-    /// The one for this configuration.
-    fn shared(config: &CredentialsConfig, clock: Clock) -> Rc<Self> {
+    /// The one that asks for this.
+    fn shared(asking: Asking, clock: Clock) -> Rc<Self> {
         PROVIDERS.with_borrow_mut(|providers| {
-            if let Some(known) = providers.iter().find(|known| known.config == *config) {
+            if let Some(known) = providers.iter().find(|known| known.asking == asking) {
                 return Rc::clone(known);
             }
             if providers.len() >= PROVIDERS_MAX {
                 providers.retain(|provider| Rc::strong_count(provider) > 1);
             }
             let provider = Rc::new(Self {
-                config: config.clone(),
+                asking,
                 clock,
                 refresh: RefCell::default(),
+                skew: Cell::default(),
                 turn: Mutex::new(()),
             });
             providers.push(Rc::clone(&provider));
@@ -106,22 +126,27 @@ impl Provider {
             }
         }
         let refresh = self.refresh.borrow();
-        let keys = refresh.credentials(self.clock.wall(), self.clock.monotonic());
+        let keys = refresh.credentials(self.now(), self.clock.monotonic());
         keys.cloned()
             .ok_or_else(|| none(refresh.failure().unwrap_or("they have expired"), None))
     }
 
     fn need(&self) -> Need {
-        let (now, at) = (self.clock.wall(), self.clock.monotonic());
+        let (now, at) = (self.now(), self.clock.monotonic());
         self.refresh.borrow().need(now, at)
+    }
+
+    /// The time as those say it who give keys.
+    fn now(&self) -> WallClock {
+        self.skew.get().correct(self.clock.wall())
     }
 
     /// Asks, unless somebody else did meanwhile.
     async fn renew(&self) {
         let turn = self.turn.lock().await;
         if matches!(self.need(), Need::Now | Need::Ahead) {
-            let fetched = fetch::fetch(&self.config, self.clock).await;
-            let (now, at) = (self.clock.wall(), self.clock.monotonic());
+            let fetched = fetch::fetch(self).await;
+            let (now, at) = (self.now(), self.clock.monotonic());
             let mut refresh = self.refresh.borrow_mut();
             match fetched {
                 Ok(granted) => {

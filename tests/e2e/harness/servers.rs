@@ -278,6 +278,31 @@ impl Rsyslog {
     }
 }
 
+/// A stand-in for IAM Roles Anywhere that checks certificates and signatures.
+pub(crate) struct RolesAnywhere {
+    pub(crate) port: u16,
+    _program: Program,
+}
+
+impl RolesAnywhere {
+    /// One that trusts what these certificates signed.
+    pub(crate) fn start(folder: &Folder, anchors: &[&str]) -> Self {
+        let port = free_port();
+        let script = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../tests/e2e/roles_anywhere.py"
+        );
+        let mut command = Command::new(python());
+        command.args([script, &port.to_string()]).args(anchors);
+        let mut program = Program::start(folder.path(), "roles_anywhere", &command);
+        wait_for_port(&mut program, port);
+        RolesAnywhere {
+            port,
+            _program: program,
+        }
+    }
+}
+
 /// moto's Firehose and S3, with TLS and with the check of signatures on.
 pub(crate) struct Moto {
     pub(crate) port: u16,
@@ -329,6 +354,14 @@ impl Moto {
     /// Everything that Firehose has put into the bucket, in the order of the calls.
     pub(crate) fn delivered(&self) -> Vec<u8> {
         self.call("fetch")
+    }
+
+    /// A role that the user may take and that may deliver; its ARN.
+    pub(crate) fn make_role(&self) -> String {
+        String::from_utf8(self.call("role"))
+            .unwrap()
+            .trim()
+            .to_owned()
     }
 
     fn call(&self, what: &str) -> Vec<u8> {

@@ -384,7 +384,7 @@ impl fmt::Display for SyslogListen {
 }
 
 /// TLS of a client.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsConfig {
     /// PEM file of certificate authorities used instead of the system's.
     pub ca_file: Option<PathBuf>,

@@ -135,6 +135,9 @@ fn kind(kind: &'static Kind) -> Value {
         Kind::Text(TextRule::Region) => {
             or_reference(&json!({ "type": "string", "pattern": "^[a-z0-9-]+$" }))
         }
+        Kind::Text(TextRule::RoleAlias) => {
+            or_reference(&json!({ "type": "string", "pattern": "^[A-Za-z0-9_=,@-]{1,128}$" }))
+        }
         Kind::Text(TextRule::FileMode) => {
             or_reference(&json!({ "type": "string", "pattern": "^0?[0-7]{3}$" }))
         }

@@ -11,6 +11,9 @@ use super::settings::{Url, Value};
 use super::tree::{Table, Tree};
 use super::units::{ByteSize, DurationText, Secret, UnitError};
 
+/// IoT Core takes no longer name of a role alias.
+const ROLE_ALIAS_LEN_MAX: usize = 128;
+
 /// What is wrong with a value.
 #[derive(Debug)]
 pub(super) struct Wrong {
@@ -97,6 +100,13 @@ fn text(rule: TextRule, tree: &Tree) -> Result<Value, Wrong> {
                 "a name of letters, digits, \".\", \"_\" and \"-\", at most {NAME_LEN_MAX} of them"
             );
             return Err(not(tree, &expected, ""));
+        }
+        TextRule::RoleAlias => {
+            let good = |byte: u8| byte.is_ascii_alphanumeric() || b"_=,@-".contains(&byte);
+            if text.len() > ROLE_ALIAS_LEN_MAX || !text.bytes().all(good) {
+                let suggestion = "write its name, not its ARN";
+                return Err(not(tree, "the name of a role alias", suggestion));
+            }
         }
         TextRule::Region => {
             let good =

@@ -7,10 +7,13 @@
 mod answer;
 pub mod chain;
 pub mod container;
+pub mod iot_core;
 pub mod metadata;
 pub mod process;
 mod profiles;
 mod refresh;
+pub mod roles_anywhere;
+pub mod sts;
 
 use std::fmt;
 

@@ -4,6 +4,8 @@
 //! does not hash it again. Paths are taken raw and percent-encoded once, queries are decoded,
 //! encoded again and sorted, header values are folded and trimmed, duplicates joined.
 
+pub mod x509;
+
 use std::fmt::Write as _;
 
 use ring::{digest, hmac};
@@ -110,14 +112,7 @@ pub fn sign(request: &Request<'_>, signing: &Signing<'_>) -> Signed {
     if signing.token == TokenStyle::AddedAfter {
         added.extend(token);
     }
-    let path = match signing.path {
-        PathStyle::Normalized => encode(&normalize(request.path), b"/"),
-        PathStyle::Verbatim if request.path.is_empty() => "/".to_owned(),
-        PathStyle::Verbatim => encode(request.path, b"/"),
-    };
-    let (query, hash) = (canonical_query(request.query), request.body_sha256);
-    let method = request.method;
-    let canonical_request = format!("{method}\n{path}\n{query}\n{lines}\n{names}\n{hash}");
+    let canonical_request = canonical_request(request, signing.path, &names, &lines);
     let (region, service) = (signing.region, signing.service);
     let scope = format!("{date}/{region}/{service}/aws4_request");
     let request_hash = sha256_hex(canonical_request.as_bytes());
@@ -141,6 +136,23 @@ pub fn sign(request: &Request<'_>, signing: &Signing<'_>) -> Signed {
 /// SHA-256 in hex.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(digest::digest(&digest::SHA256, bytes).as_ref())
+}
+
+/// A request with these signed headers, as everybody writes it.
+fn canonical_request(request: &Request<'_>, style: PathStyle, names: &str, lines: &str) -> String {
+    let path = match style {
+        PathStyle::Normalized => encode(&normalize(request.path), b"/"),
+        PathStyle::Verbatim if request.path.is_empty() => "/".to_owned(),
+        PathStyle::Verbatim => encode(request.path, b"/"),
+    };
+    let (query, hash) = (canonical_query(request.query), request.body_sha256);
+    let method = request.method;
+    format!("{method}\n{path}\n{query}\n{lines}\n{names}\n{hash}")
+}
+
+/// Percent-encodes all but the unreserved characters of RFC 3986.
+pub fn percent_encoded(text: &str) -> String {
+    encode(text, b"")
 }
 
 /// `20150830T123600Z`.

@@ -69,7 +69,7 @@ impl<'a> Driver<'a> {
                 Arc::clone(&parts.transforms),
             )),
             batcher: Batcher::new(&config.kind, &config.batch),
-            keys: Keys::new(&config.kind, parts.clock),
+            keys: Keys::new(&config.kind, &parts.agent, parts.clock),
             dead_letters: BoundedFolder::new(
                 &config.dead_letter.path,
                 dead_letter::folder(&parts.name, ring).beside(&parts.rings),

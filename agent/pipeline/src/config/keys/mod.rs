@@ -139,6 +139,8 @@ pub(super) enum TextRule {
     Name,
     /// Lower-case letters, digits and `-`.
     Region,
+    /// Letters, digits and `_=,@-`, at most 128 of them.
+    RoleAlias,
     /// A topic filter of MQTT.
     TopicFilter,
     /// A topic whose levels have names.

@@ -19,6 +19,14 @@ pub(super) struct Names {
     pub(super) expiration: &'static str,
 }
 
+/// Of IoT Core and IAM Roles Anywhere.
+pub(super) const CAMEL: Names = Names {
+    id: "accessKeyId",
+    secret: "secretAccessKey",
+    token: "sessionToken",
+    expiration: "expiration",
+};
+
 /// Of a container's endpoint and the metadata of an instance.
 pub(super) const TOKEN: Names = Names {
     id: "AccessKeyId",
@@ -60,7 +68,7 @@ pub(super) fn body<'a>(
     answer: Result<&'a HttpResponse, &TransportError>,
 ) -> Result<&'a [u8], String> {
     let response = answer.map_err(ToString::to_string)?;
-    if response.status == 200 && !response.body_cut {
+    if matches!(response.status, 200 | 201) && !response.body_cut {
         return Ok(&response.body);
     }
     Err(refusal(response))

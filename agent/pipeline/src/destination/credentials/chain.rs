@@ -6,12 +6,17 @@
 //! deliver with keys of his own.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::container::Container;
+use super::sts::Role;
 use super::{Credentials, Profiles, metadata, process};
-use crate::config::CredentialsConfig;
+use crate::config::{CredentialsConfig, IotCoreConfig, RoleConfig, RolesAnywhereConfig};
 
 const PROFILE_DEFAULT: &str = "default";
+
+/// Roles of profiles that are taken with those of other profiles.
+const ROLES_MAX: usize = 5;
 
 /// How keys are got.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +32,29 @@ pub enum Plan {
         /// Where that is.
         endpoint: String,
     },
+    /// IoT Core gives them for the device's certificate.
+    IotCore(IotCoreConfig),
+    /// Roles Anywhere gives them for a certificate.
+    RolesAnywhere {
+        /// What is asked.
+        config: RolesAnywhereConfig,
+        /// Where, if the trust anchor does not say.
+        region: String,
+    },
+    /// STS gives them for a token.
+    WebIdentity {
+        /// The file with the token.
+        token_file: PathBuf,
+        /// The role.
+        role: Role,
+    },
+    /// STS gives them for others.
+    Role {
+        /// The role.
+        role: Role,
+        /// How the others are got.
+        with: Box<Plan>,
+    },
 }
 
 /// What the agent finds around it.
@@ -37,6 +65,10 @@ pub struct Surroundings<'a> {
     pub read: &'a dyn Fn(&Path) -> Result<String, String>,
     /// Whether the machine is an instance of EC2.
     pub is_instance: bool,
+    /// The region that is asked where nothing else is said.
+    pub region: &'a str,
+    /// Who takes roles where nothing else is said.
+    pub session_name: &'a str,
 }
 
 impl std::fmt::Debug for Surroundings<'_> {
@@ -66,6 +98,34 @@ impl Surroundings<'_> {
     }
 }
 
+impl Surroundings<'_> {
+    fn role(&self, config: &RoleConfig) -> Role {
+        let named = config.session_name.as_deref();
+        let mut role = self.role_of(&config.arn);
+        named
+            .unwrap_or(self.session_name)
+            .clone_into(&mut role.session_name);
+        role.external_id.clone_from(&config.external_id);
+        role.duration = config.duration;
+        role.endpoint = config.endpoint.clone().or(role.endpoint);
+        role.ca_file = config.ca_file.clone().or(role.ca_file);
+        role
+    }
+
+    /// A role of which no more than this is said.
+    fn role_of(&self, arn: &str) -> Role {
+        Role {
+            arn: arn.to_owned(),
+            session_name: self.session_name.to_owned(),
+            external_id: None,
+            duration: None,
+            region: self.region.to_owned(),
+            endpoint: self.variable("AWS_ENDPOINT_URL_STS"),
+            ca_file: self.variable("AWS_CA_BUNDLE").map(PathBuf::from),
+        }
+    }
+}
+
 /// How the keys that `config` means are got; an error says what to do.
 pub fn plan(config: &CredentialsConfig, around: &Surroundings<'_>) -> Result<Plan, String> {
     match config {
@@ -80,13 +140,26 @@ pub fn plan(config: &CredentialsConfig, around: &Surroundings<'_>) -> Result<Pla
         })),
         CredentialsConfig::Process { command } => Ok(Plan::Process(command.clone())),
         CredentialsConfig::InstanceMetadata => Ok(instance(around)),
+        CredentialsConfig::IotCore(config) => Ok(Plan::IotCore(config.clone())),
+        CredentialsConfig::RolesAnywhere(config) => Ok(Plan::RolesAnywhere {
+            config: config.clone(),
+            region: around.region.to_owned(),
+        }),
+        CredentialsConfig::WebIdentity { token_file, role } => Ok(Plan::WebIdentity {
+            token_file: token_file.clone(),
+            role: around.role(role),
+        }),
+        CredentialsConfig::Role { role, with } => Ok(Plan::Role {
+            role: around.role(role),
+            with: Box::new(plan(with, around)?),
+        }),
         CredentialsConfig::Default {
             profile: None,
             file: None,
         } => found(around),
         CredentialsConfig::Default { profile, file } => {
             let files = SharedFiles::read(file.as_deref(), around);
-            files.plan(&profile_name(profile.as_deref(), around))
+            files.plan(&profile_name(profile.as_deref(), around), around)
         }
     }
 }
@@ -96,10 +169,23 @@ fn found(around: &Surroundings<'_>) -> Result<Plan, String> {
     if let Some(keys) = Credentials::from_environment(|name| around.variable(name)) {
         return Ok(Plan::Keys(keys));
     }
+    if let (Some(token_file), Some(arn)) = (
+        around.variable("AWS_WEB_IDENTITY_TOKEN_FILE"),
+        around.variable("AWS_ROLE_ARN"),
+    ) {
+        let mut role = around.role_of(&arn);
+        if let Some(name) = around.variable("AWS_ROLE_SESSION_NAME") {
+            role.session_name = name;
+        }
+        return Ok(Plan::WebIdentity {
+            token_file: PathBuf::from(token_file),
+            role,
+        });
+    }
     let files = SharedFiles::read(None, around);
     let profile = profile_name(None, around);
     if files.profiles.has(&profile) || around.variable("AWS_PROFILE").is_some() {
-        return files.plan(&profile);
+        return files.plan(&profile, around);
     }
     if let Some(container) = Container::from_environment(|name| around.variable(name)) {
         return container.map(Plan::Container);
@@ -110,7 +196,7 @@ fn found(around: &Surroundings<'_>) -> Result<Plan, String> {
     if around.is_instance && !is_disabled {
         return Ok(instance(around));
     }
-    files.plan(&profile)
+    files.plan(&profile, around)
 }
 
 fn instance(around: &Surroundings<'_>) -> Plan {
@@ -181,7 +267,80 @@ impl SharedFiles {
         }
     }
 
-    fn plan(&self, profile: &str) -> Result<Plan, String> {
+    /// How the keys of a profile are got: a role first, then keys, then a program.
+    fn plan(&self, profile: &str, around: &Surroundings<'_>) -> Result<Plan, String> {
+        self.follow(profile, around, 0)
+    }
+
+    fn follow(
+        &self,
+        profile: &str,
+        around: &Surroundings<'_>,
+        roles: usize,
+    ) -> Result<Plan, String> {
+        let get = |key| self.profiles.get(profile, key);
+        if let Some(arn) = get("role_arn") {
+            return self.role(profile, arn, around, roles);
+        }
+        self.keys(profile)
+    }
+
+    /// The role of a profile, and what it is taken with.
+    fn role(
+        &self,
+        profile: &str,
+        arn: &str,
+        around: &Surroundings<'_>,
+        roles: usize,
+    ) -> Result<Plan, String> {
+        let get = |key| self.profiles.get(profile, key);
+        let wrong = |what: &str| {
+            let path = self.path.display();
+            Err(format!("{path}: profile \"{profile}\" {what}"))
+        };
+        let mut role = around.role_of(arn);
+        if let Some(name) = get("role_session_name") {
+            name.clone_into(&mut role.session_name);
+        }
+        if let Some(region) = get("region") {
+            region.clone_into(&mut role.region);
+        }
+        if let Some(file) = get("ca_bundle") {
+            role.ca_file = Some(PathBuf::from(file));
+        }
+        role.external_id = get("external_id").map(str::to_owned);
+        let seconds = get("duration_seconds").and_then(|text| text.parse().ok());
+        role.duration = seconds.map(Duration::from_secs);
+        if let Some(token_file) = get("web_identity_token_file") {
+            let token_file = PathBuf::from(token_file);
+            return Ok(Plan::WebIdentity { token_file, role });
+        }
+        let with = match (get("source_profile"), get("credential_source")) {
+            (Some(source), _) if source == profile => self.keys(profile)?,
+            (Some(_), _) if roles >= ROLES_MAX => return wrong("names roles in a circle"),
+            (Some(source), _) => self.follow(source, around, roles + 1)?,
+            (None, Some("Environment")) => {
+                let keys = Credentials::from_environment(|name| around.variable(name));
+                match keys {
+                    Some(keys) => Plan::Keys(keys),
+                    None => return wrong("wants keys in the environment, which has none"),
+                }
+            }
+            (None, Some("EcsContainer")) => {
+                match Container::from_environment(|name| around.variable(name)) {
+                    Some(container) => Plan::Container(container?),
+                    None => return wrong("wants a container's endpoint, which is not set"),
+                }
+            }
+            (None, Some("Ec2InstanceMetadata")) => instance(around),
+            (None, Some(_)) => return wrong("has a credential_source that is not known"),
+            (None, None) => return wrong("has neither source_profile nor credential_source"),
+        };
+        let with = Box::new(with);
+        Ok(Plan::Role { role, with })
+    }
+
+    fn keys(&self, profile: &str) -> Result<Plan, String> {
         let get = |key| self.profiles.get(profile, key);
         if get("aws_access_key_id").is_none()
             && let Some(command) = get("credential_process")

@@ -12,8 +12,27 @@ fn word(plan: Result<Plan, String>) -> String {
         Ok(Plan::Process(words)) => words.join("|"),
         Ok(Plan::Container(container)) => container.url,
         Ok(Plan::Metadata { endpoint }) => endpoint,
+        Ok(Plan::IotCore(config)) => config.role_alias,
+        Ok(Plan::RolesAnywhere { config, region }) => config.role_arn + &region,
+        Ok(Plan::WebIdentity { token_file, role }) => {
+            format!("{} {}", shown(&role), token_file.display())
+        }
+        Ok(Plan::Role { role, with }) => format!("{} <- {}", shown(&role), word(Ok(*with))),
         Err(error) => error,
     }
+}
+
+fn shown(role: &Role) -> String {
+    let seconds = role.duration.map(|duration| duration.as_secs());
+    let more = (&role.external_id, seconds, &role.endpoint);
+    let more = match more {
+        (None, None, None) => String::new(),
+        more => format!("{more:?}"),
+    };
+    format!(
+        "{}@{} as {}{more}",
+        role.arn, role.region, role.session_name
+    )
 }
 
 /// The plan of `config` with these variables; the only files are those in `files`.
@@ -38,6 +57,8 @@ fn check(
         variable: &variable,
         read: &read,
         is_instance,
+        region: "eu-west-1",
+        session_name: "gateway",
     };
     let found = word(plan(config, &around));
     assert!(found.starts_with(expected), "{found:?} is not {expected:?}");
@@ -159,4 +180,133 @@ fn what_is_configured_is_not_looked_for() {
     check(&instance, &[mode], "http://[fd00:ec2::254]");
     let endpoint = ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:1");
     check(&instance, &[mode, endpoint], "http://127.0.0.1:1");
+}
+
+const ROLES: &str = "[profile user]\naws_access_key_id = USER\naws_secret_access_key = S\n\
+                     role_arn = own\nsource_profile = user\n\
+                     [profile a]\nrole_arn = role-a\nsource_profile = b\nregion = us-east-1\n\
+                     [profile b]\nrole_arn = role-b\nsource_profile = user\n\
+                     external_id = x\nduration_seconds = 900\nrole_session_name = me\n\
+                     [profile token]\nrole_arn = role-t\nweb_identity_token_file = /t\n\
+                     [profile env]\nrole_arn = role-e\ncredential_source = Environment\n\
+                     [profile ec2]\nrole_arn = role-i\ncredential_source = Ec2InstanceMetadata\n\
+                     [profile ecs]\nrole_arn = role-c\ncredential_source = EcsContainer\n\
+                     [profile odd]\nrole_arn = r\ncredential_source = Moon\n\
+                     [profile alone]\nrole_arn = r\n\
+                     [profile ring]\nrole_arn = r\nsource_profile = round\n\
+                     [profile round]\nrole_arn = r\nsource_profile = ring\n";
+
+#[test]
+fn profiles_take_roles() {
+    let files = [("/h/.aws/config", ROLES)];
+    let check = |profile: &str, more: &[(&str, &str)], expected: &str| {
+        let variables = [&[HOME], more].concat();
+        check(
+            &default(Some(profile), None),
+            &variables,
+            &files,
+            false,
+            expected,
+        );
+    };
+    check("user", &[], "own@eu-west-1 as gateway <- USER");
+    check(
+        "a",
+        &[],
+        "role-a@us-east-1 as gateway <- \
+         role-b@eu-west-1 as me(Some(\"x\"), Some(900), None) <- own@eu-west-1 as gateway <- USER",
+    );
+    check("token", &[], "role-t@eu-west-1 as gateway /t");
+    check("env", &[ID, SECRET], "role-e@eu-west-1 as gateway <- ENV");
+    let path = "/h/.aws/credentials: profile";
+    check(
+        "env",
+        &[],
+        &format!("{path} \"env\" wants keys in the environment"),
+    );
+    check(
+        "ec2",
+        &[],
+        "role-i@eu-west-1 as gateway <- http://169.254.169.254",
+    );
+    check(
+        "ecs",
+        &[CONTAINER],
+        "role-c@eu-west-1 as gateway <- http://localhost/c",
+    );
+    check(
+        "ecs",
+        &[],
+        &format!("{path} \"ecs\" wants a container's endpoint"),
+    );
+    check(
+        "odd",
+        &[],
+        &format!("{path} \"odd\" has a credential_source that is not known"),
+    );
+    check(
+        "alone",
+        &[],
+        &format!("{path} \"alone\" has neither source_profile nor"),
+    );
+    check(
+        "ring",
+        &[],
+        &format!("{path} \"round\" names roles in a circle"),
+    );
+    let sts = ("AWS_ENDPOINT_URL_STS", "http://s");
+    check(
+        "token",
+        &[sts],
+        "role-t@eu-west-1 as gateway(None, None, Some(\"http://s\")) /t",
+    );
+}
+
+#[test]
+fn roles_are_taken_as_configured() {
+    let role = RoleConfig {
+        arn: "arn".to_owned(),
+        session_name: Some("me".to_owned()),
+        external_id: Some("x".to_owned()),
+        duration: Some(Duration::from_mins(15)),
+        endpoint: Some("http://mine".to_owned()),
+        ca_file: None,
+    };
+    let sts = ("AWS_ENDPOINT_URL_STS", "http://s");
+    let shown = "arn@eu-west-1 as me(Some(\"x\"), Some(900), Some(\"http://mine\"))";
+    let config = CredentialsConfig::Role {
+        role: role.clone(),
+        with: Box::new(default(None, None)),
+    };
+    check(
+        &config,
+        &[ID, SECRET, sts],
+        &[],
+        false,
+        &format!("{shown} <- ENV"),
+    );
+    let token_file = PathBuf::from("/t");
+    let config = CredentialsConfig::WebIdentity { token_file, role };
+    check(
+        &config,
+        &[ID, SECRET, sts],
+        &[],
+        false,
+        &format!("{shown} /t"),
+    );
+    let token = [
+        HOME,
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", "/t"),
+        ("AWS_ROLE_ARN", "arn"),
+        ("AWS_ROLE_SESSION_NAME", "pod"),
+    ];
+    check(
+        &default(None, None),
+        &token,
+        &[],
+        false,
+        "arn@eu-west-1 as pod /t",
+    );
+    let both = [&token[..], &[ID, SECRET]].concat();
+    check(&default(None, None), &both, &[], false, "ENV");
 }
