@@ -103,6 +103,9 @@ impl Greeting<'_> {
             out.truncate(start);
             sessions.close(moment.now, session, self.connection, Duration::ZERO);
             answers::write_refused(out, version, Refusal::TooLarge);
+            if out.len() - start > packet_bytes_max {
+                out.truncate(start);
+            }
             return Err(Close::AnswerTooLarge);
         }
         let will = connect.will.map(|will| {

@@ -228,6 +228,11 @@ fn connect_says_who_and_how() {
             with(b"\x27\0\0\0\x08"),
             b"\x20\x03\0\x95\0",
         ),
+        ends(
+            "3.1.2-24 any CONNACK is too large",
+            with(b"\x27\0\0\0\x04"),
+            b"",
+        ),
     ]);
 }
 
