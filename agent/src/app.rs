@@ -94,7 +94,7 @@ pub(crate) fn open_stores(config: &Config, clock: Clock) -> Result<OpenStores, S
     let mut rings = Vec::new();
     for (name, buffer) in &config.buffers {
         let ring = ring_file::open(state_dir, name, buffer).map_err(|error| error.to_string())?;
-        rings.push((name, ring, store_options(name, buffer, clock)));
+        rings.push((name, ring, store_options(state_dir, name, buffer, clock)));
     }
     for path in ring_file::unnamed(state_dir, &config.buffers) {
         tracing::warn!(
@@ -201,13 +201,19 @@ pub(crate) fn start_log(level: LogLevel) {
     });
 }
 
-fn store_options(name: &str, buffer: &BufferConfig, clock: Clock) -> StoreOptions {
+fn store_options(
+    state_dir: &Path,
+    name: &str,
+    buffer: &BufferConfig,
+    clock: Clock,
+) -> StoreOptions {
     StoreOptions {
         buffer: name.to_owned(),
         when_full: buffer.when_full,
         sync_delay_max: buffer.sync_delay_max,
         sync_bytes: buffer.sync_bytes.as_usize(),
         write_budget: buffer.write_budget,
+        archive: Some(ring_file::archive(state_dir, name)),
         clock,
     }
 }

@@ -35,6 +35,13 @@ pub(crate) fn file_name(buffer: &str) -> String {
     }
 }
 
+/// The file for the checkpoints that a buffer's ring has no room for.
+pub(crate) fn archive(state_dir: &Path, buffer: &str) -> PathBuf {
+    state_dir
+        .join(file_name(buffer))
+        .with_extension("checkpoints")
+}
+
 /// Rings in a state directory that belong to none of these buffers.
 pub(crate) fn unnamed(state_dir: &Path, buffers: &BTreeMap<String, BufferConfig>) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(state_dir) else {

@@ -9,6 +9,7 @@
     reason = "a test may fail by panic, and prints its seed"
 )]
 
+mod archive;
 mod books;
 mod clock;
 mod moves;

@@ -80,7 +80,7 @@ fn open(new: &mut Place, old: &mut Place) -> bool {
             Err(_) if new.ring.evict_oldest().is_ok() => continue,
             Err(error) => panic!("{error}"),
         };
-        match moves::take_over(&new.books, &mut new.ring, tag, &checkpoints) {
+        match moves::take_over(&mut new.books, &mut new.ring, tag, &checkpoints) {
             Ok(()) => break,
             Err(PutError::Full) if new.ring.evict_oldest().is_ok() => {}
             Err(error) => {
@@ -96,7 +96,7 @@ fn open(new: &mut Place, old: &mut Place) -> bool {
 }
 
 fn leave(old: &mut Place) -> bool {
-    moves::leave(&old.books, &mut old.ring, SOURCE).is_ok() && old.ring.sync().is_ok()
+    moves::leave(&mut old.books, &mut old.ring, SOURCE).is_ok() && old.ring.sync().is_ok()
 }
 
 /// One move that the power interrupts after so many writes and syncs, and the next start; false
@@ -113,7 +113,7 @@ fn interrupted(seed: u64, fuel: u64, seen: &mut Seen) -> bool {
         })
         .collect();
     let opened = old.books.open_source(&mut old.ring, SOURCE).unwrap();
-    moves::take_over(&old.books, &mut old.ring, opened.tag, &checkpoints).unwrap();
+    moves::take_over(&mut old.books, &mut old.ring, opened.tag, &checkpoints).unwrap();
     old.ring.sync().unwrap();
     new.fill(&mut rng);
     let mut expected = old.kept().checkpoints;

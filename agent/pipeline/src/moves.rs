@@ -74,7 +74,7 @@ pub fn holder<'a>(
 /// With [`PutError::StateFull`] some have no place and never will; with [`PutError::Full`] it is to
 /// be called again once there is room.
 pub fn take_over<S: Storage>(
-    books: &Books,
+    books: &mut Books,
     ring: &mut Ring<S>,
     tag: u16,
     checkpoints: &[Checkpoint],
@@ -100,7 +100,11 @@ pub fn take_over<S: Storage>(
 
 /// Forgets the checkpoints of a source that has them durably in another ring. Its tally stays: it
 /// says what became of the records that are here.
-pub fn leave<S: Storage>(books: &Books, ring: &mut Ring<S>, name: &str) -> Result<(), PutError> {
+pub fn leave<S: Storage>(
+    books: &mut Books,
+    ring: &mut Ring<S>,
+    name: &str,
+) -> Result<(), PutError> {
     let Some(tag) = tag_of(books, name) else {
         return Ok(());
     };

@@ -9,6 +9,7 @@ mod stores;
 mod thread;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +48,8 @@ pub(crate) struct StoreOptions {
     pub(crate) sync_bytes: usize,
     /// What may be written in a day.
     pub(crate) write_budget: Option<ByteSize>,
+    /// Where checkpoints go for which the ring has no room.
+    pub(crate) archive: Option<PathBuf>,
     /// The process's clock.
     pub(crate) clock: Clock,
 }

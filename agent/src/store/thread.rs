@@ -1,5 +1,6 @@
 //! The loop of the store thread.
 
+mod archive;
 mod moments;
 mod pacing;
 mod sources;
@@ -24,6 +25,7 @@ use super::{
     Request, SourceNames, StoreError, StoreHandle, StoreOptions, StretchKey, WAITING_REQUESTS_MAX,
 };
 use crate::intake::{IntakeBatch, Settled, SourceTag, Stalled, Step, store_queue};
+use crate::store::thread::archive::ArchiveFile;
 use crate::store::thread::pacing::Pacing;
 use crate::telemetry::{SourceCount, SourceCounters};
 
@@ -61,7 +63,9 @@ pub(crate) fn spawn<S: Storage + Send + 'static>(
         .name("store".to_owned())
         .spawn(move || {
             let _buffer = tracing::error_span!("buffer", name = options.buffer).entered();
-            let books = Books::open(&ring)?;
+            let mut books = Books::open(&ring)?;
+            let archive = options.archive.clone();
+            let archive = archive.map(|path| ArchiveFile::open(path, &mut books, &ring));
             names_sender.send_replace(Arc::new(books.source_names()));
             let written = ring.stats().written_bytes;
             let pacing = Pacing::new(written, options.write_budget);
@@ -85,6 +89,7 @@ pub(crate) fn spawn<S: Storage + Send + 'static>(
                 incoming,
                 stalled,
                 pacing,
+                archive,
                 put_failed: false,
                 eviction_told: None,
             };
@@ -116,6 +121,7 @@ struct Store<S: Storage> {
     unsynced_since: Option<Instant>,
     sync_wanted: bool,
     pacing: Pacing,
+    archive: Option<ArchiveFile>,
     durable: watch::Sender<Seq>,
     /// Counts the changes of stretches that drivers do not make themselves.
     stretches: watch::Sender<u64>,
@@ -176,6 +182,7 @@ impl<S: Storage> Store<S> {
         while self.take_in()? {}
         self.write_books();
         self.sync()?;
+        self.archive(true);
         let Self { ring, .. } = self;
         ring.close()?;
         Ok(())
@@ -403,6 +410,7 @@ impl<S: Storage> Store<S> {
         }
         self.pacing.handle_sync(self.ring.stats().written_bytes);
         self.settle(&durable);
+        self.archive(false);
         // In a full ring states may have no place yet.
         if !self.ring.is_pending() {
             for (settled, receipt) in self.owed_for_states.drain(..) {
@@ -455,7 +463,7 @@ fn report_put(failed: &mut bool, put: Result<(), PutError>, what: &str) {
             tracing::error!(
                 "a {what} could not be kept in the ring: {error}; after a crash records may be \
                  delivered or read twice, and a destination added now may begin later than it \
-                 should; follow fewer files or make its size larger"
+                 should; make its size larger, or name fewer sources and destinations"
             );
         }
         Err(_) => {}

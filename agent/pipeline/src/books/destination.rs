@@ -225,7 +225,7 @@ impl DestinationBook {
         (id, first): (StretchId, Seq),
     ) -> bool {
         let has_room =
-            ledger.has_room_for_stretch(ring, &destination_key(&self.name), &self.tally.encode());
+            Ledger::has_room_for_stretch(ring, &destination_key(&self.name), &self.tally.encode());
         if !has_room || self.write(ring, ledger).is_err() {
             if !self.tally.mutant.is(Mutant::RefusedKept) {
                 self.tally = before;

@@ -10,7 +10,9 @@
 //! needs more room; the state of one that found none stays here, and [`Books::write`] tries again
 //! and says so.
 
+mod archive;
 mod boots;
+mod checkpoints;
 mod destination;
 mod states;
 mod stretches;
@@ -24,8 +26,9 @@ use diskring::{PutError, Ring, Seq, Storage, StorageError};
 use crate::boots::Boots;
 use crate::mutant::Mutant;
 use crate::tally::{DestinationTally, SourceTally};
+use archive::Archive;
 use destination::DestinationBook;
-use states::{Ledger, SourceState, checkpoint_key, destination_key, source_key};
+use states::{Ledger, SourceState, destination_key, source_key};
 
 /// So many sources have numbers at a time; the ring counts the entries of as many apart.
 pub const SOURCES_MAX: u16 = 128;
@@ -43,6 +46,8 @@ pub struct Books {
     boots: Arc<Boots>,
     boots_unwritten: bool,
     ledger: Ledger,
+    /// What has no room in the ring, where there is a file for it.
+    archive: Option<Archive>,
     mutant: Mutant,
 }
 
@@ -209,38 +214,6 @@ impl Books {
         names
             .map(|(tag, source)| (*tag, Arc::clone(&source.state.name)))
             .collect()
-    }
-
-    /// Remembers a place in a source's input, durable with what was appended before.
-    ///
-    /// A new one is refused as [`PutError::StateFull`] when it would take the room of the tallies;
-    /// one that is known only changes its offset and always has its place.
-    pub fn set_checkpoint<S: Storage>(
-        &self,
-        ring: &mut Ring<S>,
-        tag: u16,
-        key: &[u8],
-        offset: u64,
-    ) -> Result<(), PutError> {
-        let key = checkpoint_key(tag, key);
-        let value = offset.to_le_bytes();
-        self.ledger.check_room(ring, &key, &value)?;
-        ring.put(&key, &value)
-    }
-
-    /// A source's keys and offsets, durable or not.
-    pub fn checkpoints<S: Storage>(&self, ring: &Ring<S>, tag: u16) -> Vec<(Vec<u8>, u64)> {
-        states::checkpoints(ring, tag)
-    }
-
-    /// Forgets a place.
-    pub fn forget_checkpoint<S: Storage>(
-        &self,
-        ring: &mut Ring<S>,
-        tag: u16,
-        key: &[u8],
-    ) -> Result<(), PutError> {
-        ring.remove(&checkpoint_key(tag, key))
     }
 
     /// Forgets the checkpoints of all sources but these, and their names and tallies once neither

@@ -111,7 +111,6 @@ impl Ledger {
     /// for the place of a destination or a source that is new, without which a crash would cost it
     /// what it is owed.
     pub(super) fn has_room_for_stretch<S: Storage>(
-        self,
         ring: &Ring<S>,
         key: &[u8],
         value: &[u8],
@@ -196,14 +195,35 @@ pub(super) fn destination_key(name: &str) -> Vec<u8> {
 }
 
 /// A source's keys and offsets.
-pub(super) fn checkpoints<S: Storage>(ring: &Ring<S>, tag: u16) -> Vec<(Vec<u8>, u64)> {
+pub(super) fn checkpoints<S: Storage>(
+    ring: &Ring<S>,
+    tag: u16,
+) -> impl Iterator<Item = (Vec<u8>, u64)> {
     let prefix = checkpoint_key(tag, &[]);
-    let checkpoint = |(key, value): (&[u8], &[u8])| {
+    all_checkpoints(ring).filter_map(move |(key, offset)| {
         let key = key.strip_prefix(prefix.as_slice())?;
-        let offset = u64::from_le_bytes(value.try_into().ok()?);
         Some((key.to_vec(), offset))
-    };
-    ring.states().filter_map(checkpoint).collect()
+    })
+}
+
+/// The state keys and offsets of the checkpoints of all sources.
+pub(super) fn all_checkpoints<S: Storage>(ring: &Ring<S>) -> impl Iterator<Item = (&[u8], u64)> {
+    ring.states().filter_map(|(key, value)| {
+        let offset = u64::from_le_bytes(value.try_into().ok()?);
+        (key.first() == Some(&KEY_CHECKPOINT)).then_some((key, offset))
+    })
+}
+
+/// Puts a checkpoint into the ring, if it has room for it.
+pub(super) fn put_checkpoint<S: Storage>(
+    ring: &mut Ring<S>,
+    ledger: Ledger,
+    key: &[u8],
+    offset: u64,
+) -> Result<(), PutError> {
+    let value = offset.to_le_bytes();
+    ledger.check_room(ring, key, &value)?;
+    ring.put(key, &value)
 }
 
 pub(super) fn checkpoint_key(tag: u16, key: &[u8]) -> Vec<u8> {

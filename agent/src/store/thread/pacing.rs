@@ -73,6 +73,11 @@ impl Pacing {
 impl<S: Storage> Store<S> {
     /// When the next sync is due.
     pub(super) fn sync_at(&self) -> Option<Instant> {
+        let due = [self.ring_sync_at(), self.archive_at()];
+        due.into_iter().flatten().min()
+    }
+
+    fn ring_sync_at(&self) -> Option<Instant> {
         let wanted = if self.is_sync_wanted() {
             self.pacing.last_sync
         } else {

@@ -78,7 +78,7 @@ impl<S: Storage> Store<S> {
         checkpoints: &[Checkpoint],
     ) -> Result<Result<bool, String>, StoreError> {
         let taken = loop {
-            match moves::take_over(&self.books, &mut self.ring, tag, checkpoints) {
+            match moves::take_over(&mut self.books, &mut self.ring, tag, checkpoints) {
                 Err(PutError::Full) if self.make_room()? => {}
                 taken => break taken,
             }
@@ -89,12 +89,14 @@ impl<S: Storage> Store<S> {
             taken => report_put(&mut self.put_failed, taken, "checkpoint"),
         }
         self.sync()?;
-        Ok(Ok(!self.ring.is_pending()))
+        self.archive(true);
+        let has_unwritten = self.books.archive_due().1;
+        Ok(Ok(!self.ring.is_pending() && !has_unwritten))
     }
 
     /// Forgets the checkpoints of a source that has them in another ring.
     fn leave(&mut self, name: &str) {
-        let left = moves::leave(&self.books, &mut self.ring, name);
+        let left = moves::leave(&mut self.books, &mut self.ring, name);
         report_put(&mut self.put_failed, left, "checkpoint");
         if let Some(tag) = moves::tag_of(&self.books, name) {
             self.counters.remove(&tag);
