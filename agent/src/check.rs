@@ -115,6 +115,7 @@ pub(crate) fn client_tls(config: &Config) -> impl Iterator<Item = (String, &TlsC
         .filter_map(|(name, destination)| {
             let tls = match &destination.kind {
                 DestinationKind::Firehose(firehose) => &firehose.tls,
+                DestinationKind::Kinesis(kinesis) => &kinesis.tls,
                 DestinationKind::Http(http) => &http.tls,
                 DestinationKind::Directory(_) => return None,
             };
@@ -218,6 +219,9 @@ fn describe_destination(destination: &DestinationConfig) -> String {
     let kind = match &destination.kind {
         DestinationKind::Firehose(firehose) => {
             format!("Firehose stream {} in {}", firehose.stream, firehose.region)
+        }
+        DestinationKind::Kinesis(kinesis) => {
+            format!("Kinesis stream {} in {}", kinesis.stream, kinesis.region)
         }
         DestinationKind::Http(http) => origin(&http.url).to_owned(),
         DestinationKind::Directory(directory) => {

@@ -1,8 +1,9 @@
-"""Prepares moto's Firehose for a test, and shows what it delivered.
+"""Prepares moto's Firehose and Kinesis for a test, and shows what came in.
 
-usage: aws.py setup|role|fetch URL CA REGION STREAM ACCESS_KEY SECRET_KEY
+usage: aws.py setup|role|fetch|fetch-kinesis URL CA REGION STREAM ACCESS_KEY SECRET_KEY
 """
 
+import base64
 import json
 import sys
 
@@ -10,6 +11,31 @@ import boto3
 from botocore.config import Config
 
 BUCKET = "delivered"
+
+
+def show_records(shard, record):
+    from aws_kinesis_agg.deaggregator import deaggregate_records
+
+    wrapped = {
+        "kinesis": {
+            "kinesisSchemaVersion": "1.0",
+            "sequenceNumber": record["SequenceNumber"],
+            "partitionKey": record["PartitionKey"],
+            "approximateArrivalTimestamp": 0,
+            "data": base64.b64encode(record["Data"]),
+        }
+    }
+    for one in deaggregate_records([wrapped]):
+        kinesis = one["kinesis"]
+        line = {
+            "shard": shard,
+            "sequence": record["SequenceNumber"],
+            "aggregated": kinesis.get("aggregated", False),
+            "key": kinesis["partitionKey"],
+            "hash": kinesis.get("explicitHashKey"),
+            "data": base64.b64decode(kinesis["data"]).decode(),
+        }
+        print(json.dumps(line))
 
 
 def main():
@@ -27,11 +53,12 @@ def main():
         )
 
     if command == "setup":
-        # Five calls: as many as moto answers before it checks signatures.
+        # Six calls: as many as moto answers before it checks signatures.
         iam = client("iam")
         iam.create_user(UserName="gateway")
         key = iam.create_access_key(UserName="gateway")["AccessKey"]
-        allowed = {"Effect": "Allow", "Action": ["firehose:*", "s3:*", "iam:*", "sts:*"], "Resource": "*"}
+        actions = ["firehose:*", "kinesis:*", "s3:*", "iam:*", "sts:*"]
+        allowed = {"Effect": "Allow", "Action": actions, "Resource": "*"}
         iam.put_user_policy(
             UserName="gateway",
             PolicyName="deliver",
@@ -47,6 +74,7 @@ def main():
                 "BucketARN": "arn:aws:s3:::" + BUCKET,
             },
         )
+        client("kinesis").create_stream(StreamName=stream, ShardCount=4)
         print(
             json.dumps(
                 {"access_key": key["AccessKeyId"], "secret_key": key["SecretAccessKey"]}
@@ -75,6 +103,22 @@ def main():
         for item in sorted(objects, key=lambda item: item["LastModified"]):
             body = s3.get_object(Bucket=BUCKET, Key=item["Key"])["Body"].read()
             sys.stdout.buffer.write(body)
+    elif command == "fetch-kinesis":
+        # A line for each record, read by the library that AWS has for aggregated ones.
+        kinesis = client("kinesis")
+        for shard in kinesis.list_shards(StreamName=stream)["Shards"]:
+            iterator = kinesis.get_shard_iterator(
+                StreamName=stream,
+                ShardId=shard["ShardId"],
+                ShardIteratorType="TRIM_HORIZON",
+            )["ShardIterator"]
+            while True:
+                answer = kinesis.get_records(ShardIterator=iterator)
+                if not answer["Records"]:
+                    break
+                iterator = answer["NextShardIterator"]
+                for record in answer["Records"]:
+                    show_records(shard["ShardId"], record)
     else:
         sys.exit("unknown command " + command)
 

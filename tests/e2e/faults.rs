@@ -5,8 +5,8 @@
 use serde_json::Value;
 
 use crate::harness::{
-    Agent, Certificates, Chance, FaultServer, FirehoseService, Folder, HttpService, Law, Service,
-    append, dead_letters, long, seed, wait_until,
+    Agent, Certificates, Chance, FaultServer, FirehoseService, Folder, HttpService, KinesisService,
+    Law, Service, append, dead_letters, long, seed, wait_until,
 };
 
 const STREAM: &str = "plant-telemetry";
@@ -126,6 +126,20 @@ fn http_loses_nothing_under_random_faults() {
         format!(
             "type = \"http\"\nurl = \"{endpoint}/in\"\n\
              batch = {{ age_max = \"20ms\", count_max = 50 }}\n{tls}"
+        )
+    });
+    trial.run();
+}
+
+#[test]
+fn kinesis_loses_nothing_under_random_faults() {
+    let service = KinesisService { stream: STREAM };
+    let trial = Trial::start(service, |endpoint, tls| {
+        format!(
+            "type = \"kinesis\"\nstream = \"{STREAM}\"\nregion = \"eu-west-1\"\n\
+             endpoint = \"{endpoint}\"\naggregation = \"lines\"\naggregation_hint = \"4KiB\"\n\
+             batch = {{ age_max = \"20ms\", count_max = 20 }}\n\
+             credentials = {{ access_key_id = \"AK\", secret_access_key = \"SK\" }}\n{tls}"
         )
     });
     trial.run();

@@ -33,6 +33,8 @@ mod file;
 #[cfg(test)]
 mod firehose;
 #[cfg(test)]
+mod kinesis;
+#[cfg(test)]
 mod lanes;
 #[cfg(test)]
 mod mqtt;

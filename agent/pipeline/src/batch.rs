@@ -34,11 +34,12 @@ pub enum Complete {
 impl Batcher {
     /// An empty batch with the limits of `config`.
     ///
-    /// Firehose counts its own records, into which ours are packed; there the count is watched by
+    /// Firehose and Kinesis count their own records, into which ours are packed; there the count is
+    /// watched by
     /// [`crate::destination::Packer`].
     pub fn new(kind: &DestinationKind, config: &BatchConfig) -> Self {
         let count_max = match kind {
-            DestinationKind::Firehose(_) => u32::MAX,
+            DestinationKind::Firehose(_) | DestinationKind::Kinesis(_) => u32::MAX,
             DestinationKind::Http(_) | DestinationKind::Directory(_) => config.count_max.max(1),
         };
         Self {

@@ -183,6 +183,12 @@ impl Builder {
                 let packer = firehose.packer(config.compression, config.batch.count_max, first);
                 Body::Packed(Box::new(packer.at_level(config.compression_level)))
             }
+            Destination::Kinesis(kinesis) => {
+                let config = &recipe.config;
+                let (compression, count_max) = (config.compression, config.batch.count_max);
+                let packer = kinesis.packer(&recipe.origin, compression, count_max, first);
+                Body::Packed(Box::new(packer.at_level(config.compression_level)))
+            }
             Destination::Http(_) | Destination::Directory(_) => {
                 let mut encoder = BatchEncoder::new(recipe.encoding(), &recipe.origin);
                 let bytes = usize::try_from(batcher.bytes_max()).unwrap_or(usize::MAX);
@@ -399,7 +405,7 @@ impl Builder {
                 self.recipe.writer.write(meta, record, &mut self.line);
                 let len = u64::try_from(self.line.len()).unwrap_or(u64::MAX);
                 if (!self.exact && !self.batcher.fits(len))
-                    || packer.push(meta.seq, &self.line) == Push::Full
+                    || packer.push_record(meta, record, &self.line) == Push::Full
                 {
                     return false;
                 }

@@ -62,6 +62,7 @@ impl Keys {
     pub(super) fn new(kind: &DestinationKind, agent: &str, clock: Clock) -> Self {
         let config = match kind {
             DestinationKind::Firehose(firehose) => Some((&firehose.credentials, &firehose.region)),
+            DestinationKind::Kinesis(kinesis) => Some((&kinesis.credentials, &kinesis.region)),
             DestinationKind::Http(_) | DestinationKind::Directory(_) => None,
         };
         let asking = config.map(|(config, region)| Asking {

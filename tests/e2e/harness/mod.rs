@@ -20,7 +20,9 @@ mod wire;
 pub(crate) use agent::{Agent, Outcome, hydrant};
 pub(crate) use certificates::Certificates;
 pub(crate) use chance::{Chance, seed};
-pub(crate) use faults::{FaultServer, FirehoseService, HttpService, Law, Service, dead_letters};
+pub(crate) use faults::{
+    FaultServer, FirehoseService, HttpService, KinesisService, Law, Service, dead_letters,
+};
 pub(crate) use folder::{Folder, append, write};
 pub(crate) use http::Request;
 pub(crate) use machine::{Machine, now};

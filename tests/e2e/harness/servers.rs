@@ -303,7 +303,7 @@ impl RolesAnywhere {
     }
 }
 
-/// moto's Firehose and S3, with TLS and with the check of signatures on.
+/// moto's Firehose, Kinesis and S3, with TLS and with the check of signatures on.
 pub(crate) struct Moto {
     pub(crate) port: u16,
     pub(crate) access_key: String,
@@ -331,7 +331,7 @@ impl Moto {
         ]);
         command.args(["-c", &certificates.server.0, "-k", &certificates.server.1]);
         // The calls of `aws.py setup`; from then on moto checks signatures.
-        command.env("INITIAL_NO_AUTH_ACTION_COUNT", "5");
+        command.env("INITIAL_NO_AUTH_ACTION_COUNT", "6");
         let mut program = Program::start(folder.path(), "moto", &command);
         wait_for_port(&mut program, port);
         let mut moto = Moto {
@@ -362,6 +362,15 @@ impl Moto {
             .unwrap()
             .trim()
             .to_owned()
+    }
+
+    /// Every record in the shards of the Kinesis stream, aggregated ones taken apart.
+    pub(crate) fn kinesis_records(&self) -> Vec<Value> {
+        let lines = String::from_utf8(self.call("fetch-kinesis")).unwrap();
+        let records = lines
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap());
+        records.collect()
     }
 
     fn call(&self, what: &str) -> Vec<u8> {

@@ -3,6 +3,7 @@
 //! `None` means that a key is missing which was reported already; what is here must agree with the
 //! table of keys, which a test holds for every key.
 
+mod aws;
 mod credentials;
 mod file;
 mod listener;
@@ -17,10 +18,9 @@ use super::Parts;
 use super::model::{
     AgentConfig, BatchConfig, BufferConfig, Compression, Config, DEFAULT_BUFFER, DeadLetterConfig,
     DestinationConfig, DestinationKind, DirectoryConfig, DrainConfig, DrainOrder, EncryptionConfig,
-    FirehoseConfig, Format, FrameCompression, HttpAuth, HttpConfig, HttpMethod, KeySource,
-    LogLevel, MqttBroker, MqttConfig, MqttVersion, Packing, ParseFormat, Qos, RedactWith,
-    RetryConfig, ServerTlsConfig, SourceConfig, SourceKind, TlsConfig, TransformConfig,
-    TransformKind, WhenFull,
+    Format, FrameCompression, HttpAuth, HttpConfig, HttpMethod, KeySource, LogLevel, MqttBroker,
+    MqttConfig, MqttVersion, ParseFormat, Qos, RedactWith, RetryConfig, ServerTlsConfig,
+    SourceConfig, SourceKind, TlsConfig, TransformConfig, TransformKind, WhenFull,
 };
 use super::settings::{Component, Settings, Url, Value};
 
@@ -325,7 +325,8 @@ fn destination(
     let dead_letter = settings.table("dead_letter")?;
     Some(DestinationConfig {
         kind: match component.kind {
-            "firehose" => DestinationKind::Firehose(firehose(settings)?),
+            "firehose" => DestinationKind::Firehose(aws::firehose(settings)?),
+            "kinesis" => DestinationKind::Kinesis(aws::kinesis(settings)?),
             "http" => DestinationKind::Http(http(settings)?),
             "directory" => DestinationKind::Directory(DirectoryConfig {
                 path: path(settings, "path")?,
@@ -403,23 +404,6 @@ fn drain(settings: &Settings) -> Option<DrainConfig> {
         },
         live_age_max: settings.duration("live_age_max")?,
         backlog_share_percent: settings.integer("backlog_share_percent")?,
-    })
-}
-
-fn firehose(settings: &Settings) -> Option<FirehoseConfig> {
-    Some(FirehoseConfig {
-        stream: owned(settings, "stream")?,
-        region: owned(settings, "region")?,
-        endpoint: settings.url("endpoint").map(|url| url.text.clone()),
-        packing: match settings.text("packing")? {
-            "lines" => Packing::Lines {
-                hint: settings.size("packing_hint")?,
-            },
-            "none" => Packing::None,
-            _ => return None,
-        },
-        credentials: credentials::config(settings.table("credentials")?)?,
-        tls: tls(settings)?,
     })
 }
 

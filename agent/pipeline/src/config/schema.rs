@@ -125,7 +125,9 @@ fn key(key: &'static Key) -> Value {
 fn kind(kind: &'static Kind) -> Value {
     match kind {
         Kind::Text(TextRule::Empty) => json!({ "type": "string" }),
-        Kind::Text(TextRule::Any | TextRule::TopicFilter | TextRule::TopicTemplate)
+        Kind::Text(
+            TextRule::Any | TextRule::TopicFilter | TextRule::TopicTemplate | TextRule::KeyTemplate,
+        )
         | Kind::Secret => {
             json!({ "type": "string", "minLength": 1 })
         }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::decode::mqtt::{TemplateError, TopicTemplate, check_filter};
+use crate::destination::KeyTemplate;
 
 use super::check::instead;
 use super::keys::{Kind, ListenForm, NAME_LEN_MAX, Range, TextRule, UrlRule};
@@ -124,6 +125,13 @@ fn text(rule: TextRule, tree: &Tree) -> Result<Value, Wrong> {
                 wrong(message, error.hint())
             };
             TopicTemplate::parse(text).map_err(error)?;
+        }
+        TextRule::KeyTemplate => {
+            KeyTemplate::parse(text).map_err(|error| {
+                let message = format!("{} is not a template of a key: {error}", tree.describe());
+                let hint = "write text with {id}, {source}, {agent} or a field as in {.device}";
+                wrong(message, hint)
+            })?;
         }
         TextRule::Glob if text.starts_with('/') => {}
         TextRule::Glob => {

@@ -5,11 +5,13 @@
 //! what to split and what to give up is decided by [`crate::delivery`]; sockets and files are the
 //! agent's. The same range of the log always makes the same [`BatchId`].
 
+mod aws;
 pub mod credentials;
 mod directory;
 mod firehose;
 mod folder;
 mod http;
+mod kinesis;
 mod range;
 pub mod sigv4;
 mod skew;
@@ -24,14 +26,14 @@ use crate::config::DestinationKind;
 use crate::encode::Encoded;
 use crate::time::WallClock;
 
+pub use aws::{KeyTemplate, KeyTemplateError, PackedUnits, Packer, Push};
 use credentials::Credentials;
 pub use directory::Directory;
-pub use firehose::{
-    CALL_BYTES_MAX, CALL_UNITS_MAX, Firehose, PackedUnits, Packer, Push, RECORD_BYTES_MAX,
-};
+pub use firehose::{BILLED_STEP_BYTES, CALL_BYTES_MAX, CALL_UNITS_MAX, Firehose, RECORD_BYTES_MAX};
 use folder::safe;
 pub use folder::{Folder, FolderFile};
 pub use http::Http;
+pub use kinesis::{KINESIS_CALL_UNITS_MAX, Kinesis};
 pub use range::SeqRange;
 pub use skew::{ClockSkew, date_at_receipt};
 
@@ -123,7 +125,7 @@ pub enum UnitFate {
 pub enum EncodedBatch {
     /// One body.
     Body(EncodedBody),
-    /// Firehose records.
+    /// Records of a service that are answered one by one.
     Units(PackedUnits),
 }
 
@@ -396,6 +398,8 @@ pub enum RetryClass {
 pub enum Destination {
     /// Amazon Data Firehose.
     Firehose(Firehose),
+    /// Amazon Kinesis Data Streams.
+    Kinesis(Kinesis),
     /// Any HTTP endpoint.
     Http(Http),
     /// Files in a folder.
@@ -419,6 +423,7 @@ impl Destination {
     pub fn new(kind: &DestinationKind, sender: Sender, timeout: Duration) -> Self {
         match kind {
             DestinationKind::Firehose(config) => Self::Firehose(Firehose::new(config, timeout)),
+            DestinationKind::Kinesis(config) => Self::Kinesis(Kinesis::new(config, timeout)),
             DestinationKind::Http(config) => Self::Http(Http::new(config, sender, timeout)),
             DestinationKind::Directory(_) => Self::Directory(Directory::new(&sender)),
         }
@@ -426,7 +431,7 @@ impl Destination {
 
     /// The request that sends the units of `encoded` numbered in `units`.
     ///
-    /// `now` is the machine's clock, `credentials` are needed by Firehose only. What cannot be
+    /// `now` is the machine's clock, `credentials` are needed by services of AWS only. What cannot be
     /// sent at all gets its verdict at once.
     pub fn prepare(
         &self,
@@ -439,11 +444,14 @@ impl Destination {
             (Self::Firehose(firehose), EncodedBatch::Units(packed)) => firehose
                 .prepare(packed, units, now, credentials)
                 .map(Request::Http),
+            (Self::Kinesis(kinesis), EncodedBatch::Units(packed)) => kinesis
+                .prepare(packed, units, now, credentials)
+                .map(Request::Http),
             (Self::Http(http), EncodedBatch::Body(body)) => Ok(Request::Http(http.prepare(body))),
             (Self::Directory(directory), EncodedBatch::Body(body)) => {
                 Ok(Request::File(directory.prepare(body)))
             }
-            (Self::Firehose(_), EncodedBatch::Body(_))
+            (Self::Firehose(_) | Self::Kinesis(_), EncodedBatch::Body(_))
             | (Self::Http(_) | Self::Directory(_), EncodedBatch::Units(_)) => Err(mismatch()),
         }
     }
@@ -454,10 +462,13 @@ impl Destination {
             (Self::Firehose(firehose), Answer::Http(result)) => {
                 firehose.interpret(count, result.as_ref())
             }
+            (Self::Kinesis(kinesis), Answer::Http(result)) => {
+                kinesis.interpret(count, result.as_ref())
+            }
             (Self::Http(_), Answer::Http(result)) => Http::interpret(result.as_ref()),
             (Self::Directory(_), Answer::File(result)) => Directory::interpret(result.as_ref()),
             (Self::Directory(_), Answer::Http(_))
-            | (Self::Firehose(_) | Self::Http(_), Answer::File(_)) => mismatch(),
+            | (Self::Firehose(_) | Self::Kinesis(_) | Self::Http(_), Answer::File(_)) => mismatch(),
         }
     }
 }

@@ -43,6 +43,7 @@ impl<'a> Driver<'a> {
         let destination = Destination::new(&config.kind, sender, config.retry.timeout);
         let (tls, remainder) = match &config.kind {
             DestinationKind::Firehose(firehose) => (Some(&firehose.tls), Remainder::Whole),
+            DestinationKind::Kinesis(kinesis) => (Some(&kinesis.tls), Remainder::Whole),
             DestinationKind::Http(http) => (Some(&http.tls), Remainder::Halves),
             DestinationKind::Directory(_) => (None, Remainder::Halves),
         };

@@ -8,6 +8,7 @@
 
 mod firehose;
 mod http;
+mod kinesis;
 mod law;
 mod service;
 
@@ -20,6 +21,7 @@ use super::{Answer, Certificates, Chance, Receiver, Request};
 
 pub(crate) use firehose::FirehoseService;
 pub(crate) use http::HttpService;
+pub(crate) use kinesis::KinesisService;
 pub(crate) use law::{Law, dead_letters};
 pub(crate) use service::{Failure, Service};
 

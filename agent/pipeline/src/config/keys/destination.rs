@@ -14,6 +14,7 @@ pub(in super::super) static DESTINATIONS: Family = Family {
           Each destination has its own place in the ring: one that is down does not slow another.",
     types: &[
         ("firehose", &FIREHOSE),
+        ("kinesis", &super::kinesis::KINESIS),
         ("http", &HTTP),
         ("directory", &DIRECTORY),
     ],
@@ -53,6 +54,8 @@ static FIREHOSE_KEYS: &[Key] = &[
         default: Default::Absent("the endpoint of the region"),
         doc: "Another endpoint, for a VPC endpoint or a test.",
     },
+    FIPS,
+    DUAL_STACK,
     Key {
         name: "packing",
         kind: Kind::Words(&["lines", "none"]),
@@ -98,6 +101,22 @@ static FIREHOSE_KEYS: &[Key] = &[
         doc: "When a call is made.",
     },
 ];
+
+/// `fips`.
+pub(super) const FIPS: Key = Key {
+    name: "fips",
+    kind: Kind::Bool,
+    default: Default::Bool(false),
+    doc: "Whether to use the endpoint of the region that conforms to FIPS 140.",
+};
+
+/// `dual_stack`.
+pub(super) const DUAL_STACK: Key = Key {
+    name: "dual_stack",
+    kind: Kind::Bool,
+    default: Default::Bool(false),
+    doc: "Whether to use the endpoint of the region that is reached over IPv6 as well.",
+};
 
 static FIREHOSE_BATCH: Section = Section {
     doc: "When a call is made: whichever comes first.",
@@ -326,7 +345,7 @@ static DRAIN: Section = Section {
     ]],
 };
 
-static COMMON: &[Key] = &[
+pub(super) static COMMON: &[Key] = &[
     Key {
         name: "from",
         kind: Kind::List(&Kind::Text(TextRule::Any)),
@@ -374,14 +393,14 @@ const FORMAT: Key = Key {
           a line each.",
 };
 
-const METADATA: Key = Key {
+pub(super) const METADATA: Key = Key {
     name: "metadata",
     kind: Kind::Bool,
     default: Default::Bool(true),
     doc: "Whether a record carries its id, source, agent and times. `raw` never does.",
 };
 
-const COMPRESSION_LEVEL: Key = Key {
+pub(super) const COMPRESSION_LEVEL: Key = Key {
     name: "compression_level",
     kind: Kind::Integer(range(1, 9)),
     default: Default::Absent("2 for `gzip` and `zip`, 1 for `zstd`"),
@@ -435,7 +454,7 @@ const fn count_max(default: u64) -> Key {
     }
 }
 
-const fn age_max(default: &'static str) -> Key {
+pub(super) const fn age_max(default: &'static str) -> Key {
     Key {
         name: "age_max",
         kind: Kind::Duration(range(0, 900 * SECOND)),

@@ -8,6 +8,7 @@ mod agent;
 mod credentials;
 mod destination;
 mod file;
+mod kinesis;
 mod source;
 mod transform;
 
@@ -145,6 +146,8 @@ pub(super) enum TextRule {
     TopicFilter,
     /// A topic whose levels have names.
     TopicTemplate,
+    /// A text with holes for what a record says.
+    KeyTemplate,
     /// An absolute path with wildcards.
     Glob,
     /// Permissions in octal digits.
@@ -201,6 +204,7 @@ impl Kind {
         match self {
             Self::Text(TextRule::TopicFilter) => "topic filter".to_owned(),
             Self::Text(TextRule::TopicTemplate) => "topic with `{name}` levels".to_owned(),
+            Self::Text(TextRule::KeyTemplate) => "text with `{id}`, `{.field}`".to_owned(),
             Self::Text(TextRule::Glob) => "path with wildcards".to_owned(),
             Self::Text(TextRule::FileMode) => "octal digits".to_owned(),
             Self::Text(_) => "text".to_owned(),

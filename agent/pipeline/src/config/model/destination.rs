@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{CredentialsConfig, TlsConfig, TransformConfig};
 use crate::config::units::{ByteSize, Secret};
+use crate::destination::KeyTemplate;
 
 /// `[destinations.NAME]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,6 +77,8 @@ pub enum DrainOrder {
 pub enum DestinationKind {
     /// Amazon Data Firehose.
     Firehose(FirehoseConfig),
+    /// Amazon Kinesis Data Streams.
+    Kinesis(KinesisConfig),
     /// Any HTTP endpoint.
     Http(HttpConfig),
     /// Files in a folder.
@@ -150,8 +153,8 @@ pub struct FirehoseConfig {
     pub stream: String,
     /// AWS region, which also names the endpoint.
     pub region: String,
-    /// Another endpoint, for tests and VPC endpoints.
-    pub endpoint: Option<String>,
+    /// Where calls go.
+    pub endpoint: AwsEndpoint,
     /// Whether small records share a Firehose record.
     pub packing: Packing,
     /// Where the keys come from.
@@ -160,14 +163,53 @@ pub struct FirehoseConfig {
     pub tls: TlsConfig,
 }
 
-/// Whether small records share a Firehose record.
+/// Where calls to a service of AWS go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AwsEndpoint {
+    /// Another endpoint than that of the region, for tests and VPC endpoints.
+    pub url: Option<String>,
+    /// Whether the region's endpoint is the one that conforms to FIPS 140.
+    pub fips: bool,
+    /// Whether it is the one with IPv6.
+    pub dual_stack: bool,
+}
+
+/// `type = "kinesis"`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KinesisConfig {
+    /// Name of the data stream.
+    pub stream: String,
+    /// AWS region, which also names the endpoint.
+    pub region: String,
+    /// Where calls go.
+    pub endpoint: AwsEndpoint,
+    /// What decides on a record's shard.
+    pub partition_key: KeyTemplate,
+    /// What decides instead, as a number.
+    pub explicit_hash_key: Option<KeyTemplate>,
+    /// Whether small records share a Kinesis record.
+    pub aggregation: Packing,
+    /// What the stream takes as one record, its key included.
+    pub record_bytes_max: ByteSize,
+    /// Where the keys come from.
+    pub credentials: CredentialsConfig,
+    /// TLS.
+    pub tls: TlsConfig,
+}
+
+/// Whether small records share one of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packing {
     /// One record in each.
     None,
     /// Newline-terminated lines up to about `hint` bytes.
     Lines {
-        /// A Firehose record is closed before it grows beyond this.
+        /// It is closed before it grows beyond this.
+        hint: ByteSize,
+    },
+    /// The format of the Kinesis Producer Library.
+    Kpl {
+        /// It is closed before it grows beyond this.
         hint: ByteSize,
     },
 }

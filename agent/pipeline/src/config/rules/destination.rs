@@ -18,6 +18,11 @@ pub(super) fn check(parts: &Parts, problems: &mut Problems) {
     }
     for (_, settings) in of_kind(&parts.destinations, "firehose") {
         firehose(settings, problems);
+        aws(settings, problems);
+    }
+    for (_, settings) in of_kind(&parts.destinations, "kinesis") {
+        kinesis(settings, problems);
+        aws(settings, problems);
     }
     for (_, settings) in of_kind(&parts.destinations, "http") {
         http(settings, problems);
@@ -75,6 +80,56 @@ fn firehose(settings: &Settings, problems: &mut Problems) {
             message,
             Some(suggestion),
         );
+    }
+}
+
+/// A stream of Kinesis takes larger calls once it takes larger records.
+fn kinesis(settings: &Settings, problems: &mut Problems) {
+    const CLASSIC_RECORD_BYTES: u64 = 1 << 20;
+    const CLASSIC_CALL_BYTES: u64 = 5 << 20;
+    let aggregation = settings.text("aggregation");
+    if aggregation == Some("none") && settings.written("aggregation_hint").is_some() {
+        let message = "has no effect with aggregation = \"none\"";
+        let at = settings.place_of("aggregation_hint");
+        problems.warning(at, &settings.path_of("aggregation_hint"), message, None);
+    }
+    if aggregation == Some("kpl") && settings.text("compression") == Some("gzip") {
+        let message =
+            "cannot be used with aggregation = \"kpl\", which readers would not find in it";
+        let suggestion = Some("write aggregation = \"lines\" or compression = \"none\"".to_owned());
+        let at = settings.place_of("compression");
+        problems.error(at, &settings.path_of("compression"), message, suggestion);
+    }
+    let record = settings.size("record_bytes_max");
+    let batch = settings.table("batch");
+    if let (Some(record), Some(batch)) = (record, batch)
+        && let Some(call) = batch.size("bytes_max")
+        && record.as_u64() <= CLASSIC_RECORD_BYTES
+        && call.as_u64() > CLASSIC_CALL_BYTES
+    {
+        let message = format!("{call} exceeds the 5MiB that such a stream takes in one call");
+        let suggestion = "write at most 5MiB, or set record_bytes_max above 1MiB if the stream's \
+                          MaxRecordSizeInKiB is";
+        problems.error(
+            batch.place_of("bytes_max"),
+            &batch.path_of("bytes_max"),
+            message,
+            Some(suggestion.to_owned()),
+        );
+    }
+}
+
+fn aws(settings: &Settings, problems: &mut Problems) {
+    for key in ["fips", "dual_stack"] {
+        if settings.url("endpoint").is_some() && settings.bool(key) == Some(true) {
+            let message = "has no effect with an endpoint of your own";
+            problems.warning(
+                settings.place_of(key),
+                &settings.path_of(key),
+                message,
+                None,
+            );
+        }
     }
     if let Some(credentials) = settings.table("credentials") {
         super::credentials::check(credentials, problems);

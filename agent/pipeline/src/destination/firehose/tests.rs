@@ -3,15 +3,19 @@ use serde_json::Value as Json;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::super::{SeqRange, Unit, UnitFate};
+use super::super::aws::{Endpoint, Push, RecordKey};
+use super::super::{RetryClass, SeqRange, Unit, UnitFate, sigv4};
 use super::*;
-use crate::config::{ByteSize, CredentialsConfig, Packing, Secret, TlsConfig};
+use crate::config::{AwsEndpoint, ByteSize, CredentialsConfig, Packing, Secret, TlsConfig};
 
 fn config(packing: Packing, endpoint: Option<&str>) -> FirehoseConfig {
     FirehoseConfig {
         stream: "plant-telemetry".to_owned(),
         region: "eu-west-1".to_owned(),
-        endpoint: endpoint.map(str::to_owned),
+        endpoint: AwsEndpoint {
+            url: endpoint.map(str::to_owned),
+            ..AwsEndpoint::default()
+        },
         packing,
         credentials: CredentialsConfig::Default {
             profile: None,
@@ -79,7 +83,10 @@ fn lines_share_a_record_up_to_the_hint() {
         (15, "larger than 8\n"),
         (17, "h"),
     ] {
-        assert_eq!(packer.push(Seq::new(seq), line.as_bytes()), Push::Taken);
+        assert_eq!(
+            packer.push(Seq::new(seq), line.as_bytes(), RecordKey::default()),
+            Push::Taken
+        );
     }
     packer.handle_filtered();
     packer.handle_filtered();
@@ -104,7 +111,10 @@ fn lines_share_a_record_up_to_the_hint() {
 fn unpacked_records_stand_alone() {
     let mut packer = packer(Packing::None);
     for (seq, line) in [(10, "{}\n"), (11, "[]"), (12, "")] {
-        assert_eq!(packer.push(Seq::new(seq), line.as_bytes()), Push::Taken);
+        assert_eq!(
+            packer.push(Seq::new(seq), line.as_bytes(), RecordKey::default()),
+            Push::Taken
+        );
     }
     let packed = packer.finish(Seq::new(13));
     assert_eq!(packed.units().len(), 3);
@@ -123,9 +133,18 @@ fn nothing_to_send_still_covers_its_range() {
 #[test]
 fn full_call_ends_before_the_record() {
     let mut packer = firehose(Packing::None).packer(Compression::None, 2, Seq::new(10));
-    assert_eq!(packer.push(Seq::new(10), b"a"), Push::Taken);
-    assert_eq!(packer.push(Seq::new(11), b"b"), Push::Taken);
-    assert_eq!(packer.push(Seq::new(15), b"c"), Push::Full);
+    assert_eq!(
+        packer.push(Seq::new(10), b"a", RecordKey::default()),
+        Push::Taken
+    );
+    assert_eq!(
+        packer.push(Seq::new(11), b"b", RecordKey::default()),
+        Push::Taken
+    );
+    assert_eq!(
+        packer.push(Seq::new(15), b"c", RecordKey::default()),
+        Push::Full
+    );
     let packed = packer.finish(Seq::new(15));
     assert_eq!(packed.units(), [unit(10, 11, 1, 0), unit(11, 15, 1, 0)]);
     assert_eq!(texts(&packed, &all(&packed)), ["a", "b"]);
@@ -136,11 +155,23 @@ fn nothing_overtakes_the_record_that_did_not_fit() {
     let mut packer = packer(lines(u64::MAX));
     let line = vec![b'x'; RECORD_BYTES_MAX - 1];
     for seq in 10..13 {
-        assert_eq!(packer.push(Seq::new(seq), &line), Push::Taken);
+        assert_eq!(
+            packer.push(Seq::new(seq), &line, RecordKey::default()),
+            Push::Taken
+        );
     }
-    assert_eq!(packer.push(Seq::new(13), &line[..900_000]), Push::Taken);
-    assert_eq!(packer.push(Seq::new(15), &line[..100_000]), Push::Full);
-    assert_eq!(packer.push(Seq::new(16), b""), Push::Full);
+    assert_eq!(
+        packer.push(Seq::new(13), &line[..900_000], RecordKey::default()),
+        Push::Taken
+    );
+    assert_eq!(
+        packer.push(Seq::new(15), &line[..100_000], RecordKey::default()),
+        Push::Full
+    );
+    assert_eq!(
+        packer.push(Seq::new(16), b"", RecordKey::default()),
+        Push::Full
+    );
     packer.handle_filtered();
     let packed = packer.finish(Seq::new(20));
     assert_eq!(packed.units().last(), Some(&unit(13, 15, 1, 0)));
@@ -159,7 +190,7 @@ fn limits_of_the_service_hold() {
                     noise.to_le_bytes()[3]
                 })
                 .collect();
-            if packer.push(seq, &line) == Push::Full {
+            if packer.push(seq, &line, RecordKey::default()) == Push::Full {
                 break;
             }
             seq = seq.advance(1);
@@ -180,7 +211,7 @@ fn limits_of_the_service_hold() {
     check(Packing::None, Compression::None, RECORD_BYTES_MAX, 3);
     check(lines(u64::MAX), Compression::None, 99_999, 4);
     check(lines(u64::MAX), Compression::None, 333_333, 4);
-    check(lines(500_000), Compression::None, 99_999, 8);
+    check(lines(512_000), Compression::None, 99_999, 8);
     // What does not compress grows a little, and still fits.
     check(lines(u64::MAX), Compression::Gzip, 99_999, 4);
     check(lines(u64::MAX), Compression::Gzip, 1023, 4);
@@ -190,9 +221,18 @@ fn limits_of_the_service_hold() {
 fn record_larger_than_any_is_told_apart() {
     let mut packer = packer(lines(1000));
     let large = vec![b'x'; RECORD_BYTES_MAX];
-    assert_eq!(packer.push(Seq::new(10), b"a"), Push::Taken);
-    assert_eq!(packer.push(Seq::new(11), &large), Push::Taken);
-    assert_eq!(packer.push(Seq::new(12), b"b"), Push::Taken);
+    assert_eq!(
+        packer.push(Seq::new(10), b"a", RecordKey::default()),
+        Push::Taken
+    );
+    assert_eq!(
+        packer.push(Seq::new(11), &large, RecordKey::default()),
+        Push::Taken
+    );
+    assert_eq!(
+        packer.push(Seq::new(12), b"b", RecordKey::default()),
+        Push::Taken
+    );
     let packed = packer.finish(Seq::new(13));
     let mut too_large = unit(11, 12, 1, 0);
     too_large.fate = UnitFate::TooLarge {
@@ -212,7 +252,10 @@ fn compressed_records_are_members_that_follow_each_other() {
     // Larger than a Firehose record may be, and small when compressed.
     let large = vec![b'x'; RECORD_BYTES_MAX + 1];
     for (seq, line) in [(0, &b"abc"[..]), (1, b"def"), (2, &large)] {
-        assert_eq!(packer.push(Seq::new(seq), line), Push::Taken);
+        assert_eq!(
+            packer.push(Seq::new(seq), line, RecordKey::default()),
+            Push::Taken
+        );
     }
     let packed = packer.finish(Seq::new(3));
     assert_eq!(packed.units(), [unit(0, 2, 2, 0), unit(2, 3, 1, 0)]);
@@ -230,7 +273,10 @@ fn compressed_records_are_members_that_follow_each_other() {
 fn call_is_signed() {
     let firehose = firehose(lines(1000));
     let mut packer = firehose.packer(Compression::None, 500, Seq::ZERO);
-    assert_eq!(packer.push(Seq::ZERO, b"x"), Push::Taken);
+    assert_eq!(
+        packer.push(Seq::ZERO, b"x", RecordKey::default()),
+        Push::Taken
+    );
     let packed = packer.finish(Seq::new(1));
     let now = WallClock::from_millis(1_795_384_084_000);
     let keys = Credentials {
@@ -281,7 +327,7 @@ fn endpoint_follows_the_region() {
     let check = |region: &str, endpoint: Option<&str>, url: &str, host: &str, path: &str| {
         let mut config = config(Packing::None, endpoint);
         region.clone_into(&mut config.region);
-        let endpoint = Endpoint::new(&config);
+        let endpoint = Endpoint::new("firehose", &config.region, &config.endpoint);
         let seen = (
             endpoint.url.as_str(),
             endpoint.host.as_str(),
@@ -289,20 +335,11 @@ fn endpoint_follows_the_region() {
         );
         assert_eq!(seen, (url, host, path));
     };
-    check(
-        "us-east-1",
-        None,
-        "https://firehose.us-east-1.amazonaws.com/",
-        "firehose.us-east-1.amazonaws.com",
-        "/",
-    );
-    check(
-        "cn-north-1",
-        None,
-        "https://firehose.cn-north-1.amazonaws.com.cn/",
-        "firehose.cn-north-1.amazonaws.com.cn",
-        "/",
-    );
+    let firehose = |region: &str, host: &str| {
+        check(region, None, &format!("https://{host}/"), host, "/");
+    };
+    firehose("us-east-1", "firehose.us-east-1.amazonaws.com");
+    firehose("cn-north-1", "firehose.cn-north-1.amazonaws.com.cn");
     let moto = Some("http://127.0.0.1:5000");
     check("x", moto, "http://127.0.0.1:5000/", "127.0.0.1:5000", "/");
     let proxy = Some("https://Proxy:443/aws/?x#y");
@@ -320,7 +357,10 @@ fn endpoint_follows_the_region() {
 fn clock_learned_from_a_refusal_signs_the_next_call() {
     let mut firehose = firehose(lines(1000));
     let mut packer = firehose.packer(Compression::None, 500, Seq::ZERO);
-    assert_eq!(packer.push(Seq::ZERO, b"x"), Push::Taken);
+    assert_eq!(
+        packer.push(Seq::ZERO, b"x", RecordKey::default()),
+        Push::Taken
+    );
     let packed = packer.finish(Seq::new(1));
     let refusal = HttpResponse {
         status: 400,
@@ -359,4 +399,32 @@ fn clock_learned_from_a_refusal_signs_the_next_call() {
         panic!("a wrong clock is final");
     };
     assert_eq!((retry.class, retry.after), (RetryClass::Clock, None));
+}
+
+/// A Firehose record ends as close below a step of its price as its lines allow.
+#[test]
+fn records_fill_the_steps_that_they_are_billed_in() {
+    let mut packer = packer(lines(64 << 10));
+    for seq in 10..1_010 {
+        let taken = packer.push(Seq::new(seq), &[b'x'; 199], RecordKey::default());
+        assert_eq!(taken, Push::Taken);
+    }
+    let packed = packer.finish(Seq::new(1_010));
+    let (body, _) = packed.body(&all(&packed));
+    let sizes: Vec<usize> = data(&body).iter().map(Vec::len).collect();
+    for size in &sizes[..sizes.len() - 1] {
+        assert!(
+            size.next_multiple_of(BILLED_STEP_BYTES) - size < 200,
+            "{size}"
+        );
+    }
+    let billed = sizes
+        .iter()
+        .map(|size| size.next_multiple_of(BILLED_STEP_BYTES));
+    let billed: usize = billed.sum();
+    assert_eq!(
+        packed.billed_bytes(&all(&packed)),
+        u64::try_from(billed).unwrap()
+    );
+    assert!(billed < 200 * 1_000 * 103 / 100, "{billed}");
 }

@@ -1,4 +1,5 @@
-//! What an answer of Firehose means. Codes decide, not statuses: those differ from page to page.
+//! What an answer of Firehose or Kinesis means. Codes decide, not statuses: those differ from page
+//! to page.
 //!
 //! Nothing counts as delivered without a record id of its own, and nothing is given up because of
 //! an answer that is not understood.
@@ -12,8 +13,9 @@ use super::super::{
     ClockSkew, HttpResponse, Refusal, Retry, RetryClass, TransportError, UnitVerdict, Verdict,
 };
 
-const THROTTLED: [&str; 13] = [
+const THROTTLED: [&str; 14] = [
     "BandwidthLimitExceeded",
+    "KMSThrottlingException",
     "LimitExceededException",
     "PriorRequestNotComplete",
     "ProvisionedThroughputExceededException",
@@ -28,8 +30,9 @@ const THROTTLED: [&str; 13] = [
     "TransactionInProgressException",
 ];
 
-const TRANSIENT: [&str; 8] = [
+const TRANSIENT: [&str; 9] = [
     "InternalFailure",
+    "InternalFailureException",
     "InternalServerError",
     "MalformedHttpRequestException",
     "RequestAbortedException",
@@ -88,13 +91,16 @@ enum Kind {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct PutAnswer {
+    #[serde(alias = "FailedRecordCount")]
     failed_put_count: Option<u64>,
+    #[serde(alias = "Records")]
     request_responses: Vec<PutEntry>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct PutEntry {
+    #[serde(alias = "SequenceNumber")]
     record_id: Option<String>,
     error_code: Option<String>,
     error_message: Option<String>,
@@ -273,7 +279,7 @@ fn classify(code: &str, message: &str, status: u16) -> Kind {
     if SHAPE.contains(&code) {
         // The same codes tell of a wrong stream, which is no fault of the records.
         let lower = message.to_ascii_lowercase();
-        let stream = lower.contains("deliverystreamname") || lower.contains("not permitted");
+        let stream = lower.contains("streamname") || lower.contains("not permitted");
         return if stream {
             Kind::Retry(RetryClass::Configuration)
         } else {

@@ -328,3 +328,61 @@ fn damaged_answers_never_deliver_more() {
         assert!(delivered <= 2, "seed {seed}");
     }
 }
+
+/// The same in the words of Kinesis (`PutRecordsOutput` of the API model).
+#[test]
+fn kinesis_names_the_fate_of_each_record() {
+    let good = r#"{"SequenceNumber":"4955","ShardId":"shardId-000000000000"}"#;
+    let slow = r#"{"ErrorCode":"ProvisionedThroughputExceededException",
+                   "ErrorMessage":"Rate exceeded for shard shardId-000000000001 in stream s under account 1."}"#;
+    let broken = r#"{"ErrorCode":"InternalFailure","ErrorMessage":"Internal Service Failure"}"#;
+    let whole = |failed: u32, records: &[&str]| {
+        let records = records.join(",");
+        let body = format!(
+            r#"{{"FailedRecordCount":{failed},"EncryptionType":"KMS","Records":[{records}]}}"#
+        );
+        response(200, &[], &body)
+    };
+    check(2, &whole(0, &[good, good]), "accepted");
+    check(3, &whole(1, &[good, slow, good]), "ara Throttled");
+    check(2, &whole(2, &[broken, slow]), "rr Transient");
+    // Fewer or more than were sent, or failures that it does not name, are no answer.
+    check(3, &whole(0, &[good, good]), "Transient");
+    check(2, &whole(1, &[good, good]), "Transient");
+    // A place in a shard is what makes it delivered.
+    check(
+        1,
+        &whole(0, &[r#"{"ShardId":"shardId-000000000000"}"#]),
+        "r Transient",
+    );
+}
+
+#[test]
+fn kinesis_errors_have_their_classes() {
+    let error = |code: &str, message: &str| {
+        let body = format!(r#"{{"__type":"{code}","message":"{message}"}}"#);
+        response(400, &[], &body)
+    };
+    for (code, expected) in [
+        ("KMSThrottlingException", "Throttled"),
+        ("ProvisionedThroughputExceededException", "Throttled"),
+        ("InternalFailureException", "Transient"),
+        ("KMSDisabledException", "Configuration"),
+        ("KMSInvalidStateException", "Configuration"),
+        ("KMSAccessDeniedException", "Configuration"),
+        ("KMSNotFoundException", "Configuration"),
+        ("KMSOptInRequired", "Configuration"),
+        ("ResourceNotFoundException", "Configuration"),
+        ("AccessDeniedException", "Configuration"),
+    ] {
+        check(1, &error(code, "x"), expected);
+    }
+    let shape = "Records size exceeds 5 MB limit";
+    check(
+        2,
+        &error("InvalidArgumentException", shape),
+        "too large InvalidArgumentException",
+    );
+    let stream = "1 validation error detected: Value 'a b' at 'streamName' failed to satisfy";
+    check(1, &error("ValidationException", stream), "Configuration");
+}
