@@ -140,8 +140,14 @@ pub(crate) struct ReplayArgs {
     /// Everything that the ring still holds and that was delivered
     #[arg(long, conflicts_with_all = ["since", "until", "from_seq", "to_seq"])]
     pub(crate) all: bool,
-    /// End the replays to this destination that are under way
+    /// What it refused and the ring still holds, by the files in its dead letter folder
     #[arg(long, conflicts_with_all = ["since", "until", "from_seq", "to_seq", "all"])]
+    pub(crate) dead_letter: bool,
+    /// End the replays to this destination that are under way
+    #[arg(
+        long,
+        conflicts_with_all = ["since", "until", "from_seq", "to_seq", "all", "dead_letter"]
+    )]
     pub(crate) stop: bool,
     /// Send them from here while no agent runs, instead of asking a running one
     #[arg(long, conflicts_with = "socket")]

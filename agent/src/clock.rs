@@ -4,6 +4,7 @@
 //! known of its clock, whoever holds a [`Clock`].
 
 use std::fs;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -42,6 +43,8 @@ pub(crate) struct Clock {
 struct Machine {
     boot: BootId,
     clock: Mutex<BootClock>,
+    /// The latest moment of an earlier boot that is known, in milliseconds since 1970.
+    earlier_ms: AtomicI64,
     /// Counts what was learnt.
     changes: watch::Sender<u64>,
 }
@@ -111,6 +114,25 @@ impl Clock {
         MACHINE.changes.subscribe()
     }
 
+    /// A ring knows that `moment` has passed.
+    #[expect(clippy::unused_self, reason = "who holds no clock is not to set it")]
+    pub(crate) fn handle_earlier(&self, moment: WallClock) {
+        let earlier_ms = moment.as_millis();
+        MACHINE.earlier_ms.fetch_max(earlier_ms, Ordering::Relaxed);
+    }
+
+    /// The time to judge certificates by. No certificate that is in use was made for a time before
+    /// this program; nor, while nobody has told the time, before what an earlier boot had learnt.
+    pub(crate) fn for_certificates(&self) -> WallClock {
+        let moment = self.moment();
+        let now = moment.time.max(EARLIEST);
+        if !moment.taken.is_unsynced {
+            return now;
+        }
+        let earlier_ms = MACHINE.earlier_ms.load(Ordering::Relaxed);
+        now.max(WallClock::from_millis(earlier_ms))
+    }
+
     /// Goes on with what a ring knows of this boot.
     pub(crate) fn restore(&self, boot: &Boot) {
         if boot.id == self.boot()
@@ -172,9 +194,8 @@ impl Clock {
 }
 
 impl TimeProvider for Clock {
-    /// No certificate that is in use was made for a time before this program.
     fn current_time(&self) -> Option<UnixTime> {
-        let millis = self.wall().max(EARLIEST).as_millis();
+        let millis = self.for_certificates().as_millis();
         let since = Duration::from_millis(u64::try_from(millis).ok()?);
         Some(UnixTime::since_unix_epoch(since))
     }
@@ -189,6 +210,7 @@ impl Machine {
         let machine = Self {
             boot,
             clock: Mutex::new(BootClock::new(boot.tag(), false)),
+            earlier_ms: AtomicI64::new(0),
             changes: watch::Sender::new(0),
         };
         machine.look_at_daemon();

@@ -15,6 +15,7 @@ mod doctor;
 mod file_storage;
 mod intake;
 mod metrics;
+mod names;
 mod overview;
 mod reactor;
 mod read_only_file;

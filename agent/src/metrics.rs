@@ -274,7 +274,7 @@ const SOURCE_METRICS: [Metric<SourceStatus>; 13] = [
     ),
 ];
 
-const DESTINATION_METRICS: [Metric<DestinationStatus>; 15] = [
+const DESTINATION_METRICS: [Metric<DestinationStatus>; 17] = [
     (
         "destination_waiting",
         "gauge",
@@ -355,6 +355,18 @@ const DESTINATION_METRICS: [Metric<DestinationStatus>; 15] = [
         "counter",
         "Dead letter files that made room.",
         |d| d.dead_letters_removed,
+    ),
+    (
+        "destination_peer_certificate_expires_timestamp_seconds",
+        "gauge",
+        "When the server's certificate ends; 0 while that is not known.",
+        |d| d.peer_certificate_expires_s.unwrap_or(0),
+    ),
+    (
+        "destination_own_certificate_expires_timestamp_seconds",
+        "gauge",
+        "When the certificate ends that is shown to the server; 0 where there is none.",
+        |d| d.own_certificate_expires_s.unwrap_or(0),
     ),
     (
         "destination_failing",

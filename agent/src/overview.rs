@@ -95,9 +95,15 @@ impl Overview {
     /// Begins or ends replays, in every buffer that the destination takes from.
     pub(crate) async fn replay(&self, question: ReplayQuestion) -> ReplayAnswer {
         let now = self.clock.wall();
-        replay::ask(&self.stores, question, now)
-            .await
-            .unwrap_or_else(|StoreEnded| ReplayAnswer::Error("the store has ended".to_owned()))
+        let folder = question.dead_letter.then(|| {
+            let destinations = self.destinations.borrow();
+            destinations.get(&question.destination)?.dead_letters()
+        });
+        let answer = match folder.flatten() {
+            Some(folder) => replay::letters::ask(&self.stores, question, folder, now).await,
+            None => replay::ask(&self.stores, question, now).await,
+        };
+        answer.unwrap_or_else(|StoreEnded| ReplayAnswer::Error("the store has ended".to_owned()))
     }
 
     fn source_statuses(

@@ -1,5 +1,7 @@
 //! `hydrant replay`: has delivered records delivered once more, by a running agent or without one.
 
+pub(crate) mod letters;
+
 use std::process::ExitCode;
 
 use pipeline::config::{Config, DEFAULT_BUFFER};
@@ -25,6 +27,9 @@ pub(crate) struct ReplayQuestion {
     pub(crate) buffer: Option<String>,
     /// Which records; `None` ends the replays under way.
     pub(crate) wish: Option<ReplayWish>,
+    /// Those of its dead letters instead.
+    #[serde(default)]
+    pub(crate) dead_letter: bool,
 }
 
 /// What it answers.
@@ -76,6 +81,7 @@ pub(crate) async fn ask(
         destination,
         buffer,
         wish,
+        dead_letter: _,
     } = question;
     let asked: Vec<(&str, &StoreHandle)> = stores
         .iter()
@@ -171,11 +177,13 @@ fn question(arguments: &ReplayArgs) -> Result<ReplayQuestion, String> {
             destination: arguments.destination.clone(),
             buffer: arguments.buffer.clone(),
             wish: None,
+            dead_letter: false,
         });
     }
-    if wish == ReplayWish::default() && !arguments.all {
+    if wish == ReplayWish::default() && !arguments.all && !arguments.dead_letter {
         return Err(
-            "say which records: --since TIME, --until TIME, --from-seq N, --to-seq N, or --all"
+            "say which records: --since TIME, --until TIME, --from-seq N, --to-seq N, \
+             --dead-letter, or --all"
                 .to_owned(),
         );
     }
@@ -193,6 +201,7 @@ fn question(arguments: &ReplayArgs) -> Result<ReplayQuestion, String> {
         destination: arguments.destination.clone(),
         buffer: arguments.buffer.clone(),
         wish: Some(wish),
+        dead_letter: arguments.dead_letter,
     })
 }
 
@@ -310,7 +319,14 @@ async fn deliver_once(
 ) -> Result<Result<String, String>, StoreEnded> {
     let name = &question.destination;
     let lanes = deliver::lanes(name, config, clock, stores).await?;
-    match ask(stores, question.clone(), clock.wall()).await? {
+    let answer = match config.destinations.get(name) {
+        Some(destination) if question.dead_letter => {
+            let folder = destination.dead_letter.path.clone();
+            letters::ask(stores, question.clone(), folder, clock.wall()).await?
+        }
+        _ => ask(stores, question.clone(), clock.wall()).await?,
+    };
+    match answer {
         ReplayAnswer::Error(text) => return Ok(Err(text)),
         answer @ ReplayAnswer::Stopped(_) => {
             tell(arguments, &answer);

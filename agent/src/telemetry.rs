@@ -417,6 +417,10 @@ pub(crate) struct DestinationStatus {
     pub(crate) corrected: u64,
     /// Refused records whose file made room for newer ones.
     pub(crate) dead_letters_removed: u64,
+    /// When the server's certificate ends, in seconds since 1970.
+    pub(crate) peer_certificate_expires_s: Option<u64>,
+    /// When the certificate ends that is shown to it.
+    pub(crate) own_certificate_expires_s: Option<u64>,
     /// What went wrong last.
     pub(crate) error: Option<String>,
 }

@@ -2,27 +2,49 @@
 //! side.
 
 pub(crate) mod server;
+mod verifier;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
+use pipeline::certificate::Certificate;
 use pipeline::config::TlsConfig;
+use pipeline::time::WallClock;
 use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::sign::{CertifiedKey, Signer, SingleCertAndKey};
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, InconsistentKeys, RootCertStore,
-    SignatureScheme,
-};
+use rustls::{ClientConfig, InconsistentKeys, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::{self, PemObject};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::clock::Clock;
+use verifier::Verifier;
 
-/// A chain of certificates is no longer than this.
-const CHAIN_MAX: usize = 8;
+/// When certificates end, once they are known: milliseconds since 1970, 0 is not known.
+#[derive(Debug, Default)]
+pub(crate) struct Ends {
+    peer_ms: AtomicI64,
+    own_ms: AtomicI64,
+}
+
+impl Ends {
+    /// Of the server's certificate that was accepted last.
+    pub(crate) fn peer(&self) -> Option<WallClock> {
+        known(&self.peer_ms)
+    }
+
+    /// Of the certificate that is shown to the server.
+    pub(crate) fn own(&self) -> Option<WallClock> {
+        known(&self.own_ms)
+    }
+}
+
+fn known(end_ms: &AtomicI64) -> Option<WallClock> {
+    let end_ms = end_ms.load(Ordering::Relaxed);
+    (end_ms != 0).then(|| WallClock::from_millis(end_ms))
+}
 
 /// Why TLS cannot be set up; all of it is in files, so a later try may go well.
 #[derive(Debug)]
@@ -87,6 +109,14 @@ impl std::error::Error for TlsError {}
 /// Reads the files that `tls` names. Without a file of its own it trusts the system's
 /// authorities, and where the system has none those of Mozilla.
 pub(crate) fn client_config(tls: &TlsConfig) -> Result<ClientConfig, TlsError> {
+    client_config_with(tls, &Arc::default())
+}
+
+/// The same, which tells when certificates end.
+pub(crate) fn client_config_with(
+    tls: &TlsConfig,
+    ends: &Arc<Ends>,
+) -> Result<ClientConfig, TlsError> {
     let roots = match &tls.ca_file {
         Some(path) => roots_of(path)?,
         None => system_roots(),
@@ -96,90 +126,34 @@ pub(crate) fn client_config(tls: &TlsConfig) -> Result<ClientConfig, TlsError> {
     let roots = WebPkiServerVerifier::builder_with_provider(roots.into(), Arc::clone(&provider))
         .build()
         .map_err(|error| TlsError::Protocol(rustls::Error::General(error.to_string())))?;
+    let versions = if tls.is_1_3_only {
+        &[&rustls::version::TLS13][..]
+    } else {
+        rustls::DEFAULT_VERSIONS
+    };
+    let verifier = Verifier {
+        roots,
+        clock,
+        pins: tls.pins.clone(),
+        ends: Arc::clone(ends),
+    };
     let builder = ClientConfig::builder_with_details(Arc::clone(&provider), Arc::new(clock))
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .map_err(TlsError::Protocol)?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Verifier { roots, clock }));
+        .with_custom_certificate_verifier(Arc::new(verifier));
     match (&tls.certificate_file, &tls.key_file) {
         (None, None) => Ok(builder.with_no_client_auth()),
         (Some(certificate), Some(key)) => {
             let identity = identity(certificate, key, &provider)?;
+            let own = identity.cert.first();
+            if let Some(own) = own.and_then(|own| Certificate::read(own)) {
+                ends.own_ms
+                    .store(own.not_after.as_millis(), Ordering::Relaxed);
+            }
             Ok(builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity))))
         }
         _ => Err(TlsError::Incomplete),
-    }
-}
-
-/// Checks certificates as the roots say, and lets a machine that does not know the time yet learn
-/// it: a certificate that seems not to be valid yet only says how late it is at least.
-///
-/// What has expired stays expired; a clock that is behind cannot see that, whatever is done here.
-#[derive(Debug)]
-struct Verifier {
-    roots: Arc<WebPkiServerVerifier>,
-    clock: Clock,
-}
-
-impl ServerCertVerifier for Verifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        mut now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let verify = |now| {
-            ServerCertVerifier::verify_server_cert(
-                &*self.roots,
-                end_entity,
-                intermediates,
-                name,
-                ocsp,
-                now,
-            )
-        };
-        let mut verified = verify(now);
-        for _ in 0..CHAIN_MAX {
-            let Err(rustls::Error::InvalidCertificate(CertificateError::NotValidYetContext {
-                not_before,
-                ..
-            })) = verified
-            else {
-                break;
-            };
-            if !self.clock.moment().taken.is_unsynced || not_before <= now {
-                break;
-            }
-            now = not_before;
-            verified = verify(now);
-        }
-        verified
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.roots
-            .verify_tls12_signature(message, certificate, signed)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.roots
-            .verify_tls13_signature(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.roots.supported_verify_schemes()
     }
 }
 
@@ -318,6 +292,7 @@ cQbRdO6TQO+NcQIgEgVMdp7eez53jaGD/ut5C9nUv4zoM1F6/cVpdojrtEQ=
             ca_file: ca.map(path),
             certificate_file: certificate.map(path),
             key_file: key.map(path),
+            ..TlsConfig::default()
         };
         check(&TlsConfig::default(), "ok");
         check(&tls(Some("cert.pem"), None, None), "ok");

@@ -3,15 +3,19 @@
 //! What the answer means is decided in `pipeline::destination`. No redirects, no retries, no
 //! hidden state besides kept-alive connections.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use pipeline::certificate;
 use pipeline::config::TlsConfig;
 use pipeline::destination::{HttpRequest, HttpResponse, RESPONSE_BYTES_MAX, TransportError};
+use pipeline::time::{Monotonic, WallClock};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::clock::Clock;
-use crate::tls::{self, TlsError};
+use crate::names::Resolver;
+use crate::stamp::Stamp;
+use crate::tls::{self, Ends, TlsError};
 
 /// How long a connection may take to come about, name and handshake included.
 const CONNECT_MAX: Duration = Duration::from_secs(15);
@@ -22,11 +26,37 @@ const IDLE_MAX: Duration = Duration::from_secs(50);
 /// How often a silent peer is probed while an answer is awaited.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
+/// The files of TLS are looked at no more often than this.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A transport that nobody uses any more is forgotten when there are so many.
+const TRANSPORTS_MAX: usize = 16;
+
+/// Shared by all who reach their servers alike: connections and TLS sessions are one destination's,
+/// however many drivers it has and however often they begin anew.
+static SHARED: Mutex<Vec<Transport>> = Mutex::new(Vec::new());
+
 /// A client for one destination.
 #[derive(Clone, Debug)]
-pub(crate) struct Transport {
-    client: reqwest::Client,
+pub(crate) struct Transport(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    tls: TlsConfig,
     clock: Clock,
+    /// When certificates end.
+    ends: Arc<Ends>,
+    /// The ends that were warned of.
+    warned: Mutex<Vec<(&'static str, WallClock)>>,
+    loaded: Mutex<Loaded>,
+}
+
+/// What was made of the files of TLS.
+#[derive(Debug)]
+struct Loaded {
+    client: reqwest::Client,
+    stamps: [Option<Stamp>; 3],
+    looked: Monotonic,
 }
 
 /// Why a transport could not be made.
@@ -52,42 +82,67 @@ impl std::error::Error for TransportSetupError {}
 impl Transport {
     /// Reads the TLS files and the proxy variables.
     pub(crate) fn new(tls: &TlsConfig, clock: Clock) -> Result<Self, TransportSetupError> {
-        Self::with(tls, clock, reqwest::ClientBuilder::new())
+        Self::with(tls, clock, proxied)
+    }
+
+    /// The one of everybody who reaches his server in this way.
+    pub(crate) fn shared(tls: &TlsConfig, clock: Clock) -> Result<Self, TransportSetupError> {
+        let mut all = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = all.iter().find(|known| known.0.tls == *tls) {
+            return Ok(known.clone());
+        }
+        if all.len() >= TRANSPORTS_MAX {
+            all.retain(|transport| Arc::strong_count(&transport.0) > 1);
+        }
+        let transport = Self::new(tls, clock)?;
+        all.push(transport.clone());
+        Ok(transport)
     }
 
     /// One that asks no proxy, for what is on this machine or beside it.
     pub(crate) fn direct(clock: Clock) -> Result<Self, TransportSetupError> {
-        let builder = reqwest::ClientBuilder::new().no_proxy();
-        Self::with(&TlsConfig::default(), clock, builder)
+        Self::with(&TlsConfig::default(), clock, |_| {
+            Ok(reqwest::ClientBuilder::new().no_proxy())
+        })
     }
 
     fn with(
         tls: &TlsConfig,
         clock: Clock,
-        builder: reqwest::ClientBuilder,
+        builder: impl Fn(&TlsConfig) -> Result<reqwest::ClientBuilder, reqwest::Error>,
     ) -> Result<Self, TransportSetupError> {
-        let tls = tls::client_config(tls).map_err(TransportSetupError::Tls)?;
-        let client = builder
-            .tls_backend_preconfigured(tls)
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .connect_timeout(CONNECT_MAX)
-            .pool_idle_timeout(IDLE_MAX)
-            .pool_max_idle_per_host(1)
-            .tcp_keepalive(KEEP_ALIVE)
-            .tcp_nodelay(true)
-            .build()
-            .map_err(TransportSetupError::Client)?;
-        Ok(Self { client, clock })
+        let ends = Arc::default();
+        let stamps = stamps(tls);
+        let builder = builder(tls).map_err(TransportSetupError::Client)?;
+        let client = client(tls, &ends, builder)?;
+        let looked = clock.monotonic();
+        Ok(Self(Arc::new(Inner {
+            tls: tls.clone(),
+            clock,
+            ends,
+            warned: Mutex::default(),
+            loaded: Mutex::new(Loaded {
+                client,
+                stamps,
+                looked,
+            }),
+        })))
+    }
+
+    /// When certificates end.
+    pub(crate) fn ends(&self) -> Arc<Ends> {
+        Arc::clone(&self.0.ends)
     }
 
     /// Sends a request and reads the answer, up to a limit.
     pub(crate) async fn send(&self, request: &HttpRequest) -> Result<HttpResponse, TransportError> {
-        let started = self.clock.monotonic();
+        let clock = self.0.clock;
+        let started = clock.monotonic();
         let method = reqwest::Method::from_bytes(request.method.as_bytes())
             .map_err(|error| TransportError::Other(error.to_string()))?;
         let response = self
-            .client
+            .0
+            .client()
             .request(method, &request.url)
             .headers(headers(&request.headers)?)
             .timeout(request.timeout)
@@ -115,13 +170,114 @@ impl Transport {
             headers,
             body,
             body_cut,
-            elapsed: self.clock.monotonic().since(started),
+            elapsed: clock.monotonic().since(started),
             tls_verified,
-            received_at: self.clock.wall(),
+            received_at: clock.wall(),
         };
-        self.clock.learn_date(&response);
+        clock.learn_date(&response);
+        self.0.warn(&request.url);
         Ok(response)
     }
+}
+
+impl Inner {
+    /// The client, made anew if a file of TLS has changed: its connections and sessions are those
+    /// of the old certificate.
+    fn client(&self) -> reqwest::Client {
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.monotonic();
+        if now.since(loaded.looked) >= LOOK_INTERVAL {
+            loaded.looked = now;
+            self.look(&mut loaded);
+        }
+        loaded.client.clone()
+    }
+
+    fn look(&self, loaded: &mut Loaded) {
+        // Before the files are read: what is written meanwhile is seen the next time.
+        let stamps = stamps(&self.tls);
+        if stamps == loaded.stamps {
+            return;
+        }
+        loaded.stamps = stamps;
+        let builder = proxied(&self.tls).map_err(TransportSetupError::Client);
+        match builder.and_then(|builder| client(&self.tls, &self.ends, builder)) {
+            Ok(client) => {
+                loaded.client = client;
+                tracing::info!("the files of a destination's tls changed and were read again");
+            }
+            Err(error) => tracing::warn!(
+                "the files of a destination's tls changed and cannot be used, so what was read \
+                 before stays: {error}"
+            ),
+        }
+    }
+
+    /// Says once that a certificate ends soon, if it is known what time it is.
+    fn warn(&self, url: &str) {
+        let moment = self.clock.moment();
+        if moment.taken.is_unsynced {
+            return;
+        }
+        let ends = [
+            ("the server's certificate", self.ends.peer()),
+            ("our own certificate", self.ends.own()),
+        ];
+        for (what, end) in ends {
+            let Some(end) = end.filter(|end| certificate::ends_soon(*end, moment.time)) else {
+                continue;
+            };
+            let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+            if !warned.contains(&(what, end)) {
+                // Enough for a server of several certificates, and our own.
+                warned.truncate(7);
+                warned.insert(0, (what, end));
+                let host = url.split('/').nth(2).unwrap_or(url);
+                tracing::warn!("{host}: {what} expires at {end}: renew it");
+            }
+        }
+    }
+}
+
+/// A builder whose connections go through the proxy that was named, or else as the environment
+/// says.
+fn proxied(tls: &TlsConfig) -> Result<reqwest::ClientBuilder, reqwest::Error> {
+    let builder = reqwest::ClientBuilder::new();
+    let Some(config) = &tls.proxy else {
+        return Ok(builder);
+    };
+    // Names are looked up by the proxy, which is what the `h` says.
+    let url = config.url.replacen("socks5://", "socks5h://", 1);
+    let mut proxy = reqwest::Proxy::all(url)?;
+    if let (Some(username), Some(password)) = (&config.username, &config.password) {
+        proxy = proxy.basic_auth(username, password.expose());
+    }
+    Ok(builder.proxy(proxy))
+}
+
+fn client(
+    tls: &TlsConfig,
+    ends: &Arc<Ends>,
+    builder: reqwest::ClientBuilder,
+) -> Result<reqwest::Client, TransportSetupError> {
+    let tls = tls::client_config_with(tls, ends).map_err(TransportSetupError::Tls)?;
+    builder
+        .tls_backend_preconfigured(tls)
+        .dns_resolver(Resolver)
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .connect_timeout(CONNECT_MAX)
+        .pool_idle_timeout(IDLE_MAX)
+        .pool_max_idle_per_host(1)
+        .tcp_keepalive(KEEP_ALIVE)
+        .tcp_nodelay(true)
+        .build()
+        .map_err(TransportSetupError::Client)
+}
+
+fn stamps(tls: &TlsConfig) -> [Option<Stamp>; 3] {
+    [&tls.ca_file, &tls.certificate_file, &tls.key_file]
+        .map(|file| file.as_deref().and_then(Stamp::of))
 }
 
 /// A body that costs no copy however often it is sent.
@@ -174,8 +330,8 @@ fn classify(error: &reqwest::Error) -> TransportError {
 }
 
 fn is_tls(error: &reqwest::Error) -> bool {
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
+    let mut next = std::error::Error::source(error);
+    while let Some(error) = next {
         if error.is::<rustls::Error>() {
             return true;
         }
@@ -183,10 +339,10 @@ fn is_tls(error: &reqwest::Error) -> bool {
         let inner = error
             .downcast_ref::<std::io::Error>()
             .and_then(std::io::Error::get_ref);
-        if inner.is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>) {
-            return true;
-        }
-        source = error.source();
+        next = match inner {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
     }
     false
 }

@@ -302,3 +302,46 @@ fn a_destination_over_tls_tells_the_time() {
     // What expired by the true time is refused from now on as well.
     assert!(clock["machine_time"].as_str().unwrap().starts_with("1970-"));
 }
+
+/// A certificate of the past is not believed by a machine in 1970 whose last boot was later.
+#[test]
+fn a_certificate_that_expired_before_the_last_boot_is_refused() {
+    let folder = Folder::new();
+    if Machine::boot(&folder).is_none() {
+        return;
+    }
+    let certificates = Certificates::make_at(&folder, "2026-11-02 00:00:00");
+    let receiver = Receiver::start();
+    let nginx = Nginx::start(&folder, &certificates, receiver.port, "");
+    let tls = certificates.anonymous_table();
+    let url = format!("https://localhost:{}/in", nginx.port);
+    let destination = receiver.destination("lake").replace(&receiver.url(), &url) + &tls;
+    let (first, second) = (Receiver::start(), Receiver::start());
+    // One that has never known better cannot tell.
+    let mut fresh = Gateway::with_destination(Folder::new(), first, &destination).unwrap();
+    fresh.machine.set_1970();
+    fresh.start();
+    fresh.write("fresh");
+    fresh
+        .agent
+        .wait_for_count("destinations", "lake", "delivered", 1);
+    // One that has does.
+    let mut known = Gateway::with_destination(Folder::new(), second, &destination).unwrap();
+    known.machine.synchronize();
+    known.start();
+    known.wait_for_clock(true);
+    known.write("early");
+    known
+        .agent
+        .wait_for_error("destinations", "lake", &["expired"]);
+    known.agent.stop();
+    known.machine.reboot();
+    known.machine.set_1970();
+    known.start();
+    known.wait_for_clock(false);
+    known.write("late");
+    known
+        .agent
+        .wait_for_error("destinations", "lake", &["expired"]);
+    assert_eq!(known.agent.count("destinations", "lake", "delivered"), 0);
+}

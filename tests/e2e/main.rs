@@ -59,4 +59,6 @@ mod service;
 #[cfg(test)]
 mod syslog;
 #[cfg(test)]
+mod transport;
+#[cfg(test)]
 mod wear;

@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use crate::harness::{Agent, Folder, Log, Outcome, Receiver, append, hydrant, run, wait_until};
+use crate::harness::{
+    Agent, Answer, Folder, Log, Outcome, Receiver, append, hydrant, run, wait_until,
+};
 
 /// An agent that has delivered lines of a file.
 struct Delivered {
@@ -302,4 +304,56 @@ fn wrong_wishes_are_refused() {
         "{}",
         outcome.stderr
     );
+}
+
+/// What was refused while a token was wrong is sent again once it is right: by a running agent, and
+/// each letter once.
+#[test]
+fn dead_letters_are_delivered_once_somebody_asks() {
+    let folder = Folder::new();
+    let receiver = Receiver::scripted(|_| Answer::status(401));
+    let input = folder.text("input.log");
+    let source = format!("[sources.app]\ntype = \"file\"\npaths = [\"{input}\"]\n");
+    let mut agent = Agent::new(folder.path(), &(source + &receiver.destination("lake")));
+    agent.start();
+    append(&folder.join("input.log"), "one\ntwo\nthree\n");
+    agent.wait_for_count("destinations", "lake", "rejected", 3);
+    receiver.set_script(|_| Answer::ok());
+    append(&folder.join("input.log"), "four\n");
+    agent.wait_for_count("destinations", "lake", "delivered", 1);
+    let socket = folder.text("control.sock");
+    let ask = || {
+        let args = [
+            "replay",
+            "--destination",
+            "lake",
+            "--dead-letter",
+            "--socket",
+            &socket,
+        ];
+        hydrant(&args)
+    };
+    let first = ask();
+    assert_eq!(first.code, 0, "{first:?}");
+    assert!(first.stdout.contains("replaying 3 records"), "{first:?}");
+    agent.wait_for_count("destinations", "lake", "replayed", 3);
+    let again = ask();
+    assert_eq!(again.code, 1, "{again:?}");
+    assert!(
+        again
+            .stderr
+            .contains("there are no dead letters of \"lake\""),
+        "{again:?}"
+    );
+    let mut messages = receiver.wait_for_messages(4);
+    messages.sort();
+    assert_eq!(messages, ["four", "one", "three", "two"]);
+    let letters = std::fs::read_dir(folder.join("state/dead-letter/lake")).unwrap();
+    for letter in letters {
+        let name = letter.unwrap().file_name().into_string().unwrap();
+        assert!(name.ends_with(".ndjson.replayed"), "{name}");
+    }
+    // Books are kept: what was rejected once stays counted so.
+    assert_eq!(agent.count("destinations", "lake", "rejected"), 3);
+    assert_eq!(agent.count("destinations", "lake", "waiting"), 0);
 }

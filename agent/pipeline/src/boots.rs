@@ -10,6 +10,7 @@ use diskring::Seq;
 
 use crate::clock::{BootId, BootTag, Learned, Teacher};
 use crate::stored::{ClockMark, StoredRef};
+use crate::time::WallClock;
 
 /// So many boots are known at most; the oldest is forgotten first.
 pub const BOOTS_MAX: usize = 16;
@@ -53,6 +54,14 @@ impl Boots {
     /// Whether none is known.
     pub fn is_empty(&self) -> bool {
         self.by_tag.is_empty()
+    }
+
+    /// The latest moment that is known to have passed: the beginning of a boot that learnt the
+    /// time.
+    pub fn latest(&self) -> Option<WallClock> {
+        let began = self.by_tag.values().filter_map(|boot| boot.learned);
+        let latest = began.map(|learned| learned.offset_ms).max()?;
+        Some(WallClock::from_millis(latest))
     }
 
     /// Adds a boot that is known from elsewhere.

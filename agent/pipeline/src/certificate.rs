@@ -1,8 +1,14 @@
-//! What of an X.509 certificate is looked at: whom it names, and from when to when it counts.
+//! What of an X.509 certificate is looked at: whom it names, when it counts, and its key.
 //!
 //! Reads a certificate that somebody else has verified; verifying is not done here. A certificate
 //! that is not understood names nobody. Nothing is kept, and nothing is read twice.
 
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
 
@@ -19,6 +25,8 @@ pub struct Certificate<'a> {
     pub not_before: WallClock,
     /// It does not count after.
     pub not_after: WallClock,
+    /// Its public key with what kind of key it is, as it is written.
+    pub public_key: &'a [u8],
 }
 
 const INTEGER: u8 = 0x02;
@@ -35,6 +43,62 @@ const VERSION: u8 = 0xa0;
 
 /// `id-at-commonName`, 2.5.4.3.
 const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
+
+/// The SHA-256 of a public key, written as curl writes it: `sha256//` and base64.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct KeyPin([u8; 32]);
+
+/// A text that is no pin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoPin;
+
+const PIN_PREFIX: &str = "sha256//";
+
+impl KeyPin {
+    /// That of [`Certificate::public_key`].
+    pub fn of(public_key: &[u8]) -> Self {
+        let digest = ring::digest::digest(&ring::digest::SHA256, public_key);
+        Self(digest.as_ref().try_into().unwrap_or_default())
+    }
+}
+
+impl fmt::Display for KeyPin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{PIN_PREFIX}{}", STANDARD.encode(self.0))
+    }
+}
+
+impl fmt::Debug for KeyPin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for KeyPin {
+    type Err = NoPin;
+
+    fn from_str(text: &str) -> Result<Self, NoPin> {
+        let digits = text.strip_prefix(PIN_PREFIX).ok_or(NoPin)?;
+        let bytes = STANDARD.decode(digits).map_err(|_| NoPin)?;
+        bytes.try_into().map(Self).map_err(|_| NoPin)
+    }
+}
+
+impl fmt::Display for NoPin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not sha256// and 32 bytes in base64")
+    }
+}
+
+impl std::error::Error for NoPin {}
+
+/// So long before its end a certificate is worth a warning.
+pub const SOON: Duration = Duration::from_hours(30 * 24);
+
+/// Whether a certificate that ends then is to be renewed now.
+pub fn ends_soon(end: WallClock, now: WallClock) -> bool {
+    end.since(now) < SOON
+}
 
 impl<'a> Certificate<'a> {
     /// Reads a certificate in DER; `None` if it is not one.
@@ -55,6 +119,7 @@ impl<'a> Certificate<'a> {
             not_before: time(validity.next()?)?,
             not_after: time(validity.next()?)?,
             common_name: common_name(Der(certificate.expect(SEQUENCE)?)),
+            public_key: certificate.whole(SEQUENCE)?,
         })
     }
 }
@@ -81,6 +146,13 @@ impl<'a> Der<'a> {
         let (value, rest) = rest.split_at_checked(len)?;
         self.0 = rest;
         Some((tag, value))
+    }
+
+    /// The next value with its tag and length, if it has this tag.
+    fn whole(&mut self, tag: u8) -> Option<&'a [u8]> {
+        let before = self.0;
+        self.expect(tag)?;
+        before.get(..before.len().checked_sub(self.0.len())?)
     }
 
     /// The bytes of the next value, if it has this tag.
@@ -156,9 +228,10 @@ mod tests {
         let serial: &[u8] = b"\x02\x01\x07";
         let algorithm: &[u8] = b"\x30\x03\x06\x01\x2a";
         let issuer: &[u8] = b"\x30\x00";
+        let key: &[u8] = b"\x30\x02\x05\x00";
         let inner = value(
             SEQUENCE,
-            &[version, serial, algorithm, issuer, validity, subject],
+            &[version, serial, algorithm, issuer, validity, subject, key],
         );
         value(SEQUENCE, &[&inner, algorithm])
     }
@@ -219,10 +292,31 @@ cQbRdO6TQO+NcQIgEgVMdp7eez53jaGD/ut5C9nUv4zoM1F6/cVpdojrtEQ=
     #[test]
     fn a_real_certificate_is_read() {
         let text: String = PEM.lines().filter(|line| !line.starts_with('-')).collect();
-        let der = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, text).unwrap();
+        let der = STANDARD.decode(text).unwrap();
         let read = Certificate::read(&der).unwrap();
         assert_eq!(read.common_name, Some("gw"));
         assert_eq!(read.not_before.as_millis(), 1_795_455_463_000);
+        // openssl x509 -pubkey | openssl pkey -pubin -outform der | openssl dgst -sha256 -binary
+        // | base64
+        let pin = "sha256//GNxwn+B4porLlWRqYHlh2KVgmRBHrzdQnZBwKf88ib0=";
+        assert_eq!(KeyPin::of(read.public_key).to_string(), pin);
+        assert_eq!(pin.parse(), Ok(KeyPin::of(read.public_key)));
+    }
+
+    #[test]
+    fn pins_are_read() {
+        let zeros = format!("sha256//{}=", "A".repeat(43));
+        assert_eq!(zeros.parse::<KeyPin>().unwrap().to_string(), zeros);
+        for wrong in [
+            "",
+            "sha256//",
+            "sha256//AAAA",
+            "sha1//AAAA",
+            &zeros[8..],
+            "sha256//?",
+        ] {
+            assert!(wrong.parse::<KeyPin>().is_err(), "{wrong}");
+        }
     }
 
     /// Any bytes, and every certificate that is cut or changed in one byte.

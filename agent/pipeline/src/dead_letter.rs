@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use diskring::Seq;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use crate::config::LetterShape;
 use crate::destination::{Folder, Refusal};
 use crate::record::{Fields, PayloadState, Record, Value};
 use crate::time::WallClock;
@@ -43,10 +44,13 @@ pub struct Letter<'a> {
 }
 
 impl Letter<'_> {
-    /// Appends the letter to `out`, as a line.
-    pub fn write_line(&self, out: &mut Vec<u8>) {
+    /// Appends the letter to `out`, as a line of this shape.
+    pub fn write_line(&self, shape: LetterShape, out: &mut Vec<u8>) {
         // Neither a vector nor these types can fail to be written.
-        let written = serde_json::to_writer(&mut *out, self);
+        let written = match shape {
+            LetterShape::Record => serde_json::to_writer(&mut *out, self),
+            LetterShape::Firehose => serde_json::to_writer(&mut *out, &OfFirehose(self)),
+        };
         debug_assert!(written.is_ok(), "a letter is always JSON");
         out.push(b'\n');
     }
@@ -83,6 +87,35 @@ impl Serialize for Letter<'_> {
             Ok(text) => map.serialize_entry("payload", text)?,
             Err(_) => map.serialize_entry("payload_base64", &STANDARD.encode(&record.payload))?,
         }
+        map.end()
+    }
+}
+
+/// A letter as Firehose writes one for an HTTP endpoint; times are in milliseconds.
+struct OfFirehose<'a>(&'a Letter<'a>);
+
+impl Serialize for OfFirehose<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Letter {
+            record, refusal, ..
+        } = self.0;
+        let raw = match record.payload_state {
+            // Its fields are all there is.
+            PayloadState::Replaced => {
+                let fields = serde_json::to_vec(&JsonFields(&record.fields));
+                STANDARD.encode(fields.unwrap_or_default())
+            }
+            PayloadState::Opaque | PayloadState::Parsed => STANDARD.encode(&record.payload),
+        };
+        let id = format!("{:016x}-{}", self.0.ring, self.0.seq);
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("attemptsMade", &self.0.attempts)?;
+        map.serialize_entry("arrivalTimestamp", &record.received_at.as_millis())?;
+        map.serialize_entry("errorCode", &refusal.code)?;
+        map.serialize_entry("errorMessage", &refusal.reason)?;
+        map.serialize_entry("attemptEndingTimestamp", &self.0.failed_at.as_millis())?;
+        map.serialize_entry("rawData", &raw)?;
+        map.serialize_entry("dataId", &id)?;
         map.end()
     }
 }
@@ -132,7 +165,7 @@ mod tests {
             refusal: &refusal,
         };
         let mut line = b"x\n".to_vec();
-        letter.write_line(&mut line);
+        letter.write_line(LetterShape::Record, &mut line);
         let head = "x\n{\"id\":\"00000000000000ab-7\",\"source\":\"sensors\",\
                     \"destination\":\"lake\",\"received_at\":\"1970-01-01T00:00:00.001Z\",\
                     \"failed_at\":\"1970-01-01T00:00:00.002Z\",\"attempts\":3,\
@@ -171,6 +204,40 @@ mod tests {
              \"m\":{\"b\":18446744073709551615,\"a\":[null,0.1]},\
              \"i\":-9223372036854775808,\"t\":\"x\\u0001\",\"f\":false}}\n",
         );
+    }
+
+    #[test]
+    fn firehose_reads_its_own_shape() {
+        let mut record = record(b"a\xff");
+        let line = |record: &Record| {
+            let refusal = Refusal {
+                code: "413".to_owned(),
+                reason: "too large".to_owned(),
+            };
+            let letter = Letter {
+                ring: 0xab,
+                seq: Seq::new(7),
+                source: "sensors",
+                destination: "lake",
+                record,
+                failed_at: WallClock::from_millis(2),
+                attempts: 3,
+                refusal: &refusal,
+            };
+            let mut line = Vec::new();
+            letter.write_line(LetterShape::Firehose, &mut line);
+            String::from_utf8(line).unwrap()
+        };
+        assert_eq!(
+            line(&record),
+            "{\"attemptsMade\":3,\"arrivalTimestamp\":1,\"errorCode\":\"413\",\
+             \"errorMessage\":\"too large\",\"attemptEndingTimestamp\":2,\
+             \"rawData\":\"Yf8=\",\"dataId\":\"00000000000000ab-7\"}\n"
+        );
+        record.payload_state = PayloadState::Replaced;
+        record.fields.insert("a", Value::Int(1));
+        let encoded = STANDARD.encode("{\"a\":1}");
+        assert!(line(&record).contains(&format!("\"rawData\":\"{encoded}\"")));
     }
 
     #[test]

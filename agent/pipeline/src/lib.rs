@@ -20,6 +20,7 @@ pub mod encode;
 pub mod growth;
 pub mod moves;
 mod mutant;
+pub mod names;
 pub mod passwords;
 pub mod period;
 pub mod rate_limit;

@@ -9,7 +9,7 @@ mod process;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use pipeline::config::{CredentialsConfig, DestinationKind};
+use pipeline::config::{CredentialsConfig, DestinationKind, ProxyConfig};
 use pipeline::destination::credentials::{Credentials, Need, Refresh};
 use pipeline::destination::{ClockSkew, Retry, RetryClass, Verdict};
 use pipeline::time::WallClock;
@@ -54,6 +54,8 @@ struct Asking {
     region: String,
     /// Who takes roles.
     session_name: String,
+    /// The way to those who give keys.
+    proxy: Option<Box<ProxyConfig>>,
 }
 
 impl Keys {
@@ -61,14 +63,19 @@ impl Keys {
     /// roles.
     pub(super) fn new(kind: &DestinationKind, agent: &str, clock: Clock) -> Self {
         let config = match kind {
-            DestinationKind::Firehose(firehose) => Some((&firehose.credentials, &firehose.region)),
-            DestinationKind::Kinesis(kinesis) => Some((&kinesis.credentials, &kinesis.region)),
+            DestinationKind::Firehose(firehose) => {
+                Some((&firehose.credentials, &firehose.region, &firehose.tls))
+            }
+            DestinationKind::Kinesis(kinesis) => {
+                Some((&kinesis.credentials, &kinesis.region, &kinesis.tls))
+            }
             DestinationKind::Http(_) | DestinationKind::Directory(_) => None,
         };
-        let asking = config.map(|(config, region)| Asking {
+        let asking = config.map(|(config, region, tls)| Asking {
             config: config.clone(),
             region: region.clone(),
             session_name: agent.to_owned(),
+            proxy: tls.proxy.clone(),
         });
         Self {
             provider: asking.map(|asking| Provider::shared(asking, clock)),
@@ -117,8 +124,11 @@ impl Provider {
         match self.need() {
             Need::Nothing => {}
             Need::Ahead => {
-                let other = Rc::clone(self);
-                tokio::task::spawn_local(async move { other.renew().await });
+                // Unless somebody is asking already.
+                if self.turn.try_lock().is_ok() {
+                    let other = Rc::clone(self);
+                    tokio::task::spawn_local(async move { other.renew().await });
+                }
             }
             Need::Now => self.renew().await,
             Need::Wait { until, reason } => {

@@ -12,14 +12,16 @@ mod folder;
 mod turns;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use pipeline::clock::Moment;
 use pipeline::config::{Config, DestinationConfig};
 use pipeline::tally::StretchKind;
+use pipeline::time::WallClock;
 use pipeline::transform::Transforms;
 use pipeline::turns::Rank;
 use tokio::time::sleep;
@@ -28,6 +30,7 @@ use crate::clock::Clock;
 use crate::intake::Shutdown;
 use crate::store::{self, DestinationIndex, StoreEnded, StoreHandle, Stores};
 use crate::telemetry::{DestinationCounters, DestinationStatus};
+use crate::tls::Ends;
 
 use driver::Driver;
 use turns::SharedTurns;
@@ -41,6 +44,10 @@ pub(crate) struct DestinationGauges {
     counters: DestinationCounters,
     /// When the oldest record was received that a driver has still to deliver.
     oldest: Mutex<BTreeMap<Rank, Moment>>,
+    /// When certificates end.
+    ends: OnceLock<Arc<Ends>>,
+    /// Where its dead letters are.
+    dead_letters: PathBuf,
 }
 
 impl DestinationGauges {
@@ -59,6 +66,23 @@ impl DestinationGauges {
         status.corrected = counters.corrected.load(Ordering::Relaxed);
         status.dead_letters_removed = counters.dead_letters_removed.load(Ordering::Relaxed);
         status.error = counters.error();
+        if let Some(ends) = self.ends.get() {
+            let seconds = |end: WallClock| u64::try_from(end.as_millis() / 1000).unwrap_or(0);
+            status.peer_certificate_expires_s = ends.peer().map(seconds);
+            status.own_certificate_expires_s = ends.own().map(seconds);
+        }
+    }
+
+    /// Where its dead letters are, if it has such a place.
+    pub(crate) fn dead_letters(&self) -> Option<PathBuf> {
+        let path = &self.dead_letters;
+        (!path.as_os_str().is_empty()).then(|| path.clone())
+    }
+
+    /// Where it is told when certificates end.
+    fn set_ends(&self, ends: Arc<Ends>) {
+        // The same one whoever says so.
+        self.ends.set(ends).ok();
     }
 
     /// What is replayed waits for nobody.
@@ -137,7 +161,10 @@ pub(crate) async fn lanes(
     let rings: Arc<[u64]> = of_buffers.iter().map(|store| store.ring_id()).collect();
     let transforms = Arc::new(crate::source::compiled(&wanted.transforms));
     let turns = Rc::new(SharedTurns::new(wanted.drain.backlog_share_percent));
-    let gauges = Arc::new(DestinationGauges::default());
+    let gauges = Arc::new(DestinationGauges {
+        dead_letters: wanted.dead_letter.path.clone(),
+        ..DestinationGauges::default()
+    });
     let mut lanes = Vec::new();
     for (lane, store) in of_buffers.into_iter().enumerate() {
         let (name, from) = (name.to_owned(), wanted.from.clone());

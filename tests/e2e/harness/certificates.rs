@@ -13,6 +13,20 @@ pub(crate) struct Certificates {
 
 impl Certificates {
     pub(crate) fn make(folder: &Folder) -> Self {
+        Certificates::make_with(folder, &[])
+    }
+
+    /// Those that were made two days before they expired, at this moment, such as
+    /// `2026-11-02 00:00:00`.
+    pub(crate) fn make_at(folder: &Folder, moment: &str) -> Self {
+        Certificates::make_with(folder, &["faketime", moment])
+    }
+
+    fn make_with(folder: &Folder, wrapper: &[&str]) -> Self {
+        let openssl = |args: &[&str]| {
+            let words = [wrapper, &["openssl"], args].concat();
+            run(words[0], &words[1..]);
+        };
         let make = folder.make("certificates");
         let file = |name: &str| make.join(name).to_str().unwrap().to_owned();
         let (ca, ca_key) = (file("ca.pem"), file("ca.key"));
@@ -25,7 +39,7 @@ impl Certificates {
             "-subj",
         ]);
         args.extend(["/CN=Test authority", "-keyout", &ca_key, "-out", &ca]);
-        run("openssl", &args);
+        openssl(&args);
         let signed = |name: &str, extensions: &str| {
             let certificate = file(&format!("{name}.pem"));
             let key = file(&format!("{name}.key"));
@@ -41,7 +55,7 @@ impl Certificates {
             args.extend([
                 "-nodes", "-subj", &subject, "-keyout", &key, "-out", &request,
             ]);
-            run("openssl", &args);
+            openssl(&args);
             let named = file(&format!("{name}.ext"));
             write(Path::new(&named), extensions);
             let mut args = vec![
@@ -49,7 +63,7 @@ impl Certificates {
             ];
             args.extend(["-CAcreateserial", "-days", "2", "-extfile", &named]);
             args.extend(["-out", &certificate]);
-            run("openssl", &args);
+            openssl(&args);
             (certificate, key)
         };
         let server = signed(

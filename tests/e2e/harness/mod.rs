@@ -29,5 +29,7 @@ pub(crate) use machine::{Machine, now};
 pub(crate) use mqtt::{MqttPeer, Publisher, connect_packet};
 pub(crate) use program::{Program, long, python, run, run_with};
 pub(crate) use receiver::{Answer, Log, Receiver};
-pub(crate) use servers::{Broker, Moto, Nginx, RolesAnywhere, Rsyslog, WebSocketBridge, publish};
+pub(crate) use servers::{
+    Broker, Moto, Nginx, Proxy, RolesAnywhere, Rsyslog, WebSocketBridge, publish,
+};
 pub(crate) use wait::{DEADLINE, free_port, never_within, wait_until};

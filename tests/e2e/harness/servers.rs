@@ -187,6 +187,11 @@ impl Nginx {
         let port = free_port();
         let config = folder.join("nginx.conf");
         let at = folder.path().display();
+        let protocols = if options.contains("ssl_protocols") {
+            ""
+        } else {
+            "ssl_protocols TLSv1.2 TLSv1.3;"
+        };
         write(
             &config,
             format!(
@@ -200,7 +205,7 @@ impl Nginx {
                  server {{\n\
                  listen 127.0.0.1:{port} ssl;\n\
                  ssl_certificate {}; ssl_certificate_key {};\n\
-                 ssl_client_certificate {}; ssl_protocols TLSv1.2 TLSv1.3;\n\
+                 ssl_client_certificate {}; {protocols}\n\
                  {options}\n\
                  location / {{ proxy_pass http://127.0.0.1:{behind}; }}\n\
                  }} }}\n",
@@ -275,6 +280,25 @@ impl Rsyslog {
             port,
             _program: program,
         }
+    }
+}
+
+/// A proxy with a user name and a password.
+pub(crate) struct Proxy {
+    pub(crate) port: u16,
+    pub(crate) program: Program,
+}
+
+impl Proxy {
+    /// One of `http` or `socks5`.
+    pub(crate) fn start(folder: &Folder, kind: &str, user: &str, password: &str) -> Self {
+        let port = free_port();
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/e2e/proxy.py");
+        let mut command = Command::new(python());
+        command.args([script, &port.to_string(), kind, user, password]);
+        let mut program = Program::start(folder.path(), "proxy", &command);
+        wait_for_port(&mut program, port);
+        Proxy { port, program }
     }
 }
 

@@ -8,6 +8,7 @@ mod credentials;
 mod file;
 mod listener;
 mod syslog;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,11 +19,12 @@ use super::Parts;
 use super::model::{
     AgentConfig, BatchConfig, BufferConfig, Compression, Config, DEFAULT_BUFFER, DeadLetterConfig,
     DestinationConfig, DestinationKind, DirectoryConfig, DrainConfig, DrainOrder, EncryptionConfig,
-    Format, FrameCompression, HttpAuth, HttpConfig, HttpMethod, KeySource, LogLevel, MqttBroker,
-    MqttConfig, MqttVersion, ParseFormat, Qos, RedactWith, RetryConfig, ServerTlsConfig,
-    SourceConfig, SourceKind, TlsConfig, TransformConfig, TransformKind, WhenFull,
+    Format, FrameCompression, HttpAuth, HttpConfig, HttpMethod, KeySource, LetterShape, LogLevel,
+    MqttBroker, MqttConfig, MqttVersion, ParseFormat, Qos, RedactWith, RetryConfig,
+    ServerTlsConfig, SourceConfig, SourceKind, TransformConfig, TransformKind, WhenFull,
 };
 use super::settings::{Component, Settings, Url, Value};
+use tls::tls;
 
 /// The whole configuration.
 pub(super) fn config(parts: &Parts) -> Option<Config> {
@@ -284,15 +286,6 @@ fn topic_templates(settings: &Settings) -> TopicTemplates {
     TopicTemplates::new(templates.collect())
 }
 
-fn tls(settings: &Settings) -> Option<TlsConfig> {
-    let tls = settings.table("tls")?;
-    Some(TlsConfig {
-        ca_file: path(tls, "ca_file"),
-        certificate_file: path(tls, "certificate_file"),
-        key_file: path(tls, "key_file"),
-    })
-}
-
 /// TLS of a listener, when it is asked for.
 fn server_tls(settings: &Settings) -> Option<ServerTlsConfig> {
     let tls = settings.table("tls")?;
@@ -356,6 +349,11 @@ fn destination(
             path: path(dead_letter, "path")
                 .unwrap_or_else(|| dead_letter_path(&agent.state_dir, name)),
             bytes_max: dead_letter.size("bytes_max")?,
+            shape: match dead_letter.text("shape")? {
+                "record" => LetterShape::Record,
+                "firehose" => LetterShape::Firehose,
+                _ => return None,
+            },
         },
     })
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use crate::decode::mqtt::TopicTemplates;
 
 use super::units::{ByteSize, Secret};
+use crate::certificate::KeyPin;
 use crate::rate_limit::RateLimit;
 pub use credentials::*;
 pub use destination::*;
@@ -392,6 +393,23 @@ pub struct TlsConfig {
     pub certificate_file: Option<PathBuf>,
     /// PEM file of its private key.
     pub key_file: Option<PathBuf>,
+    /// The server's key must be one of these; none is any key.
+    pub pins: Vec<KeyPin>,
+    /// Whether anything older than TLS 1.3 is refused.
+    pub is_1_3_only: bool,
+    /// Through whom the server is reached; `None` is as the environment says.
+    pub proxy: Option<Box<ProxyConfig>>,
+}
+
+/// A proxy, which looks up names itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyConfig {
+    /// `http://`, `https://` or `socks5://`, host and port.
+    pub url: String,
+    /// Who asks.
+    pub username: Option<String>,
+    /// What shows it.
+    pub password: Option<Secret>,
 }
 
 /// TLS of a listener.

@@ -137,6 +137,9 @@ fn kind(kind: &'static Kind) -> Value {
         Kind::Text(TextRule::Region) => {
             or_reference(&json!({ "type": "string", "pattern": "^[a-z0-9-]+$" }))
         }
+        Kind::Text(TextRule::KeyPin) => {
+            or_reference(&json!({ "type": "string", "pattern": "^sha256//[A-Za-z0-9+/]{43}=$" }))
+        }
         Kind::Text(TextRule::RoleAlias) => {
             or_reference(&json!({ "type": "string", "pattern": "^[A-Za-z0-9_=,@-]{1,128}$" }))
         }

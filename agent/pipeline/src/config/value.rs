@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crate::certificate::KeyPin;
 use crate::decode::mqtt::{TemplateError, TopicTemplate, check_filter};
 use crate::destination::KeyTemplate;
 
@@ -101,6 +102,12 @@ fn text(rule: TextRule, tree: &Tree) -> Result<Value, Wrong> {
                 "a name of letters, digits, \".\", \"_\" and \"-\", at most {NAME_LEN_MAX} of them"
             );
             return Err(not(tree, &expected, ""));
+        }
+        TextRule::KeyPin => {
+            if text.parse::<KeyPin>().is_err() {
+                let suggestion = "write \"sha256//\" and the 32 bytes in base64";
+                return Err(not(tree, "the hash of a public key", suggestion));
+            }
         }
         TextRule::RoleAlias => {
             let good = |byte: u8| byte.is_ascii_alphanumeric() || b"_=,@-".contains(&byte);

@@ -132,6 +132,34 @@ impl Folder {
         aged.into_iter().map(|(.., file)| file).collect()
     }
 
+    /// What of the log is in files of `names` with this extension and of this ring, with the names
+    /// of the files: ranges that touch each other are one.
+    pub fn kept(&self, names: &[String], extension: &str) -> Vec<(SeqRange, Vec<String>)> {
+        let of_kind = |name: &&String| {
+            let end = name.split_once('.').map(|(_, end)| end);
+            end == Some(extension)
+        };
+        let mut places: Vec<(SeqRange, &String)> = names
+            .iter()
+            .filter(of_kind)
+            .filter_map(|name| Some((self.place(name)?, name)))
+            .filter(|(place, _)| place.ring == self.ring)
+            .map(|(place, name)| (place.range, name))
+            .collect();
+        places.sort_by_key(|(range, name)| (range.first, range.end, *name));
+        let mut kept: Vec<(SeqRange, Vec<String>)> = Vec::new();
+        for (range, name) in places {
+            match kept.last_mut().filter(|(last, _)| range.first <= last.end) {
+                Some((last, names)) => {
+                    last.end = last.end.max(range.end);
+                    names.push(name.clone());
+                }
+                None => kept.push((range, vec![name.clone()])),
+            }
+        }
+        kept
+    }
+
     fn place(&self, name: &str) -> Option<Place> {
         let rest = name.strip_prefix(self.stem.as_str())?.strip_prefix('-')?;
         let (numbers, _extension) = rest.split_once('.')?;
@@ -301,5 +329,32 @@ mod tests {
         let name = folder().file_name(range(20, 30), "x");
         let files = [file(&name, 4096, 0)];
         assert_eq!(folder().make_room(&files, &name, 4096, 4096), Some(vec![]));
+    }
+
+    #[test]
+    fn what_is_kept_is_told_by_ranges() {
+        let folder = Folder::new("lake", 0xab);
+        let name = |first, end| {
+            let range = SeqRange::new(Seq::new(first), Seq::new(end));
+            folder.file_name(range, "ndjson")
+        };
+        let names = [
+            name(10, 20),
+            name(0, 5),
+            name(5, 8),
+            name(15, 30),
+            name(40, 50) + ".replayed",
+            Folder::new("lake", 1).file_name(SeqRange::new(Seq::new(1), Seq::new(2)), "ndjson"),
+            Folder::new("other", 0xab).file_name(SeqRange::new(Seq::new(1), Seq::new(2)), "ndjson"),
+            "notes.ndjson".to_owned(),
+        ];
+        let kept = folder.kept(&names, "ndjson");
+        let ranges: Vec<(u64, u64)> = kept
+            .iter()
+            .map(|(range, _)| (range.first.get(), range.end.get()))
+            .collect();
+        assert_eq!(ranges, [(0, 8), (10, 30)]);
+        assert_eq!(kept[0].1, [name(0, 5), name(5, 8)]);
+        assert_eq!(kept[1].1, [name(10, 20), name(15, 30)]);
     }
 }

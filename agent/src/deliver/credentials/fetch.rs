@@ -54,7 +54,7 @@ async fn carry_out(plan: Plan, provider: &Provider) -> Result<Granted, String> {
         Plan::IotCore(config) => {
             let answer = provider.ask(&config.tls, &iot_core::ask(&config)).await;
             let granted = answer.and_then(|answer| iot_core::read(answer.as_ref()));
-            granted.map_err(|error| format!("{} {error}", config.endpoint))
+            granted.map_err(|error| format!("{}: {error}", config.endpoint))
         }
         Plan::RolesAnywhere { config, region } => from_roles_anywhere(&config, &region, provider)
             .await
@@ -80,7 +80,11 @@ impl Provider {
         tls: &TlsConfig,
         request: &HttpRequest,
     ) -> Result<Result<HttpResponse, TransportError>, String> {
-        let transport = Transport::new(tls, self.clock).map_err(|error| error.to_string())?;
+        let tls = TlsConfig {
+            proxy: self.asking.proxy.clone(),
+            ..tls.clone()
+        };
+        let transport = Transport::new(&tls, self.clock).map_err(|error| error.to_string())?;
         let answer = transport.send(request).await;
         if let Ok(response) = &answer {
             let mut skew = self.skew.get();

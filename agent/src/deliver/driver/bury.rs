@@ -94,7 +94,7 @@ impl Driver<'_> {
                 attempts: dead.attempts,
                 refusal: &dead.refusal,
             };
-            letter.write_line(lines);
+            letter.write_line(self.parts.config.dead_letter.shape, lines);
         }
     }
 }

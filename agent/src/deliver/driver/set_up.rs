@@ -48,9 +48,12 @@ impl<'a> Driver<'a> {
             DestinationKind::Directory(_) => (None, Remainder::Halves),
         };
         let transport = tls
-            .map(|tls| Transport::new(tls, parts.clock))
+            .map(|tls| Transport::shared(tls, parts.clock))
             .transpose()
             .map_err(|error| Stop::Setup(error.to_string()))?;
+        if let Some(transport) = &transport {
+            parts.gauges.set_ends(transport.ends());
+        }
         let folder = folder(&config.kind, &destination, &parts.rings);
         let committed = stretch.committed();
         let delivery = Delivery::new(&config.retry, remainder, committed)

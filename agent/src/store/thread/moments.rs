@@ -15,6 +15,9 @@ impl<S: Storage> Store<S> {
         if let Some(boot) = boots.get(clock.boot().tag()) {
             clock.restore(boot);
         }
+        if let Some(latest) = boots.latest() {
+            clock.handle_earlier(latest);
+        }
         self.boots.send_replace(boots);
         if let Some(learned) = clock.correction() {
             self.learn_boot(learned);

@@ -77,6 +77,7 @@ impl Folder {
             ca_file: Some(self.path("plant.ca.pem")),
             certificate_file: name.map(|name| self.path(&format!("{name}.pem"))),
             key_file: name.map(|name| self.path(&format!("{name}.key.pem"))),
+            ..TlsConfig::default()
         }
     }
 }

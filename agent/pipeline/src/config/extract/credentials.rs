@@ -37,11 +37,13 @@ fn base(settings: &Settings) -> Option<CredentialsConfig> {
         return Some(CredentialsConfig::InstanceMetadata);
     }
     if settings.written("iot_core").is_some() {
-        return iot_core(settings.table("iot_core")?).map(CredentialsConfig::IotCore);
+        return iot_core(settings.table("iot_core")?)
+            .map(Box::new)
+            .map(CredentialsConfig::IotCore);
     }
     if settings.written("roles_anywhere").is_some() {
         let config = roles_anywhere(settings.table("roles_anywhere")?);
-        return config.map(CredentialsConfig::RolesAnywhere);
+        return config.map(Box::new).map(CredentialsConfig::RolesAnywhere);
     }
     Some(CredentialsConfig::Default {
         profile: owned(settings, "profile"),
@@ -69,6 +71,7 @@ fn iot_core(settings: &Settings) -> Option<IotCoreConfig> {
             ca_file: path(settings, "ca_file"),
             certificate_file: Some(path(settings, "certificate_file")?),
             key_file: Some(path(settings, "key_file")?),
+            ..TlsConfig::default()
         },
     })
 }

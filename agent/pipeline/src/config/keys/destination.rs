@@ -1,6 +1,7 @@
 //! `[destinations.NAME]`.
 
 use super::credentials::CREDENTIALS;
+use super::tls::{PROXY_KEY, tls};
 use super::{
     DAY, Default, Family, GIB, HOUR, KIB, Key, Kind, MIB, MINUTE, Range, SECOND, Section, TextRule,
     UrlRule, range,
@@ -80,6 +81,7 @@ static FIREHOSE_KEYS: &[Key] = &[
         doc: "Where the AWS keys come from.",
     },
     tls(""),
+    PROXY_KEY,
     Key {
         name: "format",
         kind: Kind::Words(&["ndjson", "raw"]),
@@ -196,6 +198,7 @@ static HTTP_KEYS: &[Key] = &[
         doc: "Password. It needs a `username`.",
     },
     tls(""),
+    PROXY_KEY,
     Key {
         name: "batch",
         kind: Kind::Table(&HTTP_BATCH),
@@ -290,29 +293,12 @@ static DEAD_LETTER: Section = Section {
             default: Default::Text("16MiB"),
             doc: "Size of the folder. The oldest files make room.",
         },
-    ]],
-};
-
-static TLS: Section = Section {
-    doc: "How the server is verified, and what is shown to it.",
-    groups: &[&[
         Key {
-            name: "ca_file",
-            kind: Kind::Path,
-            default: Default::Absent("the authorities of the system"),
-            doc: "PEM file of the certificate authorities that are trusted instead.",
-        },
-        Key {
-            name: "certificate_file",
-            kind: Kind::Path,
-            default: Default::Absent("none"),
-            doc: "PEM file of a client certificate and its chain. It needs `key_file`.",
-        },
-        Key {
-            name: "key_file",
-            kind: Kind::Path,
-            default: Default::Absent("none"),
-            doc: "PEM file of the private key of that certificate.",
+            name: "shape",
+            kind: Kind::Words(&["record", "firehose"]),
+            default: Default::Text("record"),
+            doc: "`record` writes the record and why it was refused; `firehose` what Firehose \
+                  writes into its error folder, with the payload as `rawData`.",
         },
     ]],
 };
@@ -406,21 +392,6 @@ pub(super) const COMPRESSION_LEVEL: Key = Key {
     default: Default::Absent("2 for `gzip` and `zip`, 1 for `zstd`"),
     doc: "How hard `gzip`, `zip` or `zstd` tries: more takes longer and saves some.",
 };
-
-/// `tls`; `doc` says when it may be written.
-pub(super) const fn tls(doc: &'static str) -> Key {
-    let doc = if doc.is_empty() {
-        "How the server is verified."
-    } else {
-        doc
-    };
-    Key {
-        name: "tls",
-        kind: Kind::Table(&TLS),
-        default: Default::Absent("see below"),
-        doc,
-    }
-}
 
 const fn compression(default: &'static str) -> Key {
     Key {

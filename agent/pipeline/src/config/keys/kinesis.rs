@@ -1,7 +1,8 @@
 //! `[destinations.NAME]` with `type = "kinesis"`.
 
 use super::credentials::CREDENTIALS;
-use super::destination::{COMMON, COMPRESSION_LEVEL, DUAL_STACK, FIPS, METADATA, age_max, tls};
+use super::destination::{COMMON, COMPRESSION_LEVEL, DUAL_STACK, FIPS, METADATA, age_max};
+use super::tls::{PROXY_KEY, tls};
 use super::{Default, KIB, Key, Kind, MIB, Range, Section, TextRule, UrlRule};
 
 const CALL_COUNT_MAX: u64 = 500;
@@ -87,6 +88,7 @@ static KEYS: &[Key] = &[
         doc: "Where the AWS keys come from.",
     },
     tls(""),
+    PROXY_KEY,
     Key {
         name: "format",
         kind: Kind::Words(&["ndjson", "raw"]),

@@ -10,6 +10,7 @@ mod destination;
 mod file;
 mod kinesis;
 mod source;
+mod tls;
 mod transform;
 
 use super::units::ByteSize;
@@ -142,6 +143,8 @@ pub(super) enum TextRule {
     Region,
     /// Letters, digits and `_=,@-`, at most 128 of them.
     RoleAlias,
+    /// The hash of a public key.
+    KeyPin,
     /// A topic filter of MQTT.
     TopicFilter,
     /// A topic whose levels have names.

@@ -106,7 +106,7 @@ static MQTT_KEYS: &[Key] = &[
         default: Default::Text("1m"),
         doc: "While a later broker of several serves, how often the earlier ones are tried.",
     },
-    super::destination::tls("With a `mqtts` or `wss` URL."),
+    super::tls::tls("With a `mqtts` or `wss` URL."),
 ];
 
 static MQTT_LISTENER: Section = Section {

@@ -34,9 +34,9 @@ pub enum CredentialsConfig {
     /// The metadata of the EC2 instance has them.
     InstanceMetadata,
     /// AWS IoT Core gives them for a device's certificate.
-    IotCore(IotCoreConfig),
+    IotCore(Box<IotCoreConfig>),
     /// IAM Roles Anywhere gives them for a certificate.
-    RolesAnywhere(RolesAnywhereConfig),
+    RolesAnywhere(Box<RolesAnywhereConfig>),
     /// STS gives them for a token of somebody that a role trusts.
     WebIdentity {
         /// The file with the token, which changes.

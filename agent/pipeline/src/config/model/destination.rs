@@ -144,6 +144,17 @@ pub struct DeadLetterConfig {
     pub path: PathBuf,
     /// The size of the folder; the oldest files make room.
     pub bytes_max: ByteSize,
+    /// What a line has.
+    pub shape: LetterShape,
+}
+
+/// What the line of a refused record has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LetterShape {
+    /// The record with its fields, and why it was refused.
+    Record,
+    /// What Firehose writes for records that it could not deliver over HTTP.
+    Firehose,
 }
 
 /// `type = "firehose"`.

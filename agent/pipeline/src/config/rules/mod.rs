@@ -268,7 +268,18 @@ fn tls(settings: &Settings, secure: bool, instead: &str, problems: &mut Problems
     };
     needs(tls, "certificate_file", "key_file", problems);
     needs(tls, "key_file", "certificate_file", problems);
-    let keys = ["ca_file", "certificate_file", "key_file"];
+    if let Some(proxy) = settings.table("proxy") {
+        needs(proxy, "username", "url", problems);
+        needs(proxy, "username", "password", problems);
+        needs(proxy, "password", "username", problems);
+    }
+    let keys = [
+        "ca_file",
+        "certificate_file",
+        "key_file",
+        "pins",
+        "version_min",
+    ];
     if let Some(key) = keys
         .iter()
         .find(|key| tls.written(key).is_some() && !secure)

@@ -90,6 +90,7 @@ fn values(kind: &'static Kind) -> Vec<String> {
         Kind::Text(keys::TextRule::Glob) | Kind::Path => one("\"/a\""),
         Kind::Text(keys::TextRule::TopicTemplate) => one("\"{a}\""),
         Kind::Text(keys::TextRule::FileMode) => one("\"0660\""),
+        Kind::Text(keys::TextRule::KeyPin) => one(&format!("\"sha256//{}=\"", "A".repeat(43))),
         Kind::Text(_) | Kind::Secret => one("\"a\""),
         Kind::Bool => vec!["true".to_owned(), "false".to_owned()],
         Kind::Integer(range) | Kind::Size(range) => {

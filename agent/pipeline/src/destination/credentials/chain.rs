@@ -33,11 +33,11 @@ pub enum Plan {
         endpoint: String,
     },
     /// IoT Core gives them for the device's certificate.
-    IotCore(IotCoreConfig),
+    IotCore(Box<IotCoreConfig>),
     /// Roles Anywhere gives them for a certificate.
     RolesAnywhere {
         /// What is asked.
-        config: RolesAnywhereConfig,
+        config: Box<RolesAnywhereConfig>,
         /// Where, if the trust anchor does not say.
         region: String,
     },
