@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 
 use super::keys::RecordKey;
-use super::md5;
 
 const MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
 const DIGEST_LEN: usize = 16;
@@ -90,8 +89,8 @@ impl Aggregate {
         bytes.extend_from_slice(&self.partition_keys.written);
         bytes.extend_from_slice(&self.hash_keys.written);
         bytes.extend_from_slice(&self.records);
-        let digest = md5::digest(bytes.get(MAGIC.len()..).unwrap_or_default());
-        bytes.extend_from_slice(&digest);
+        let digest = md5::compute(bytes.get(MAGIC.len()..).unwrap_or_default());
+        bytes.extend_from_slice(&digest.0);
         bytes
     }
 }

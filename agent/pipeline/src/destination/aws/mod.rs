@@ -4,7 +4,6 @@
 mod answer;
 mod keys;
 mod kpl;
-mod md5;
 mod packer;
 
 use std::sync::Arc;
