@@ -117,6 +117,7 @@ pub(crate) fn client_tls(config: &Config) -> impl Iterator<Item = (String, &TlsC
                 DestinationKind::Firehose(firehose) => &firehose.tls,
                 DestinationKind::Kinesis(kinesis) => &kinesis.tls,
                 DestinationKind::Http(http) => &http.tls,
+                DestinationKind::S3(s3) => &s3.tls,
                 DestinationKind::Directory(_) => return None,
             };
             Some((format!("destinations.{name}"), tls))
@@ -224,6 +225,10 @@ fn describe_destination(destination: &DestinationConfig) -> String {
             format!("Kinesis stream {} in {}", kinesis.stream, kinesis.region)
         }
         DestinationKind::Http(http) => origin(&http.url).to_owned(),
+        DestinationKind::S3(s3) => match &s3.endpoint {
+            Some(endpoint) => format!("bucket {} at {}", s3.bucket, origin(endpoint)),
+            None => format!("bucket {} in {}", s3.bucket, s3.region),
+        },
         DestinationKind::Directory(directory) => {
             format!(
                 "files in {}, at most {}",

@@ -136,6 +136,17 @@ impl Transport {
 
     /// Sends a request and reads the answer, up to a limit.
     pub(crate) async fn send(&self, request: &HttpRequest) -> Result<HttpResponse, TransportError> {
+        let body = SharedBody(Arc::clone(&request.body));
+        self.send_body(request, bytes::Bytes::from_owner(body).into())
+            .await
+    }
+
+    /// Sends a request with another body than its own.
+    pub(crate) async fn send_body(
+        &self,
+        request: &HttpRequest,
+        body: reqwest::Body,
+    ) -> Result<HttpResponse, TransportError> {
         let clock = self.0.clock;
         let started = clock.monotonic();
         let method = reqwest::Method::from_bytes(request.method.as_bytes())
@@ -146,9 +157,7 @@ impl Transport {
             .request(method, &request.url)
             .headers(headers(&request.headers)?)
             .timeout(request.timeout)
-            .body(bytes::Bytes::from_owner(SharedBody(Arc::clone(
-                &request.body,
-            ))))
+            .body(body)
             .send()
             .await
             .map_err(|error| classify(&error))?;

@@ -1,6 +1,7 @@
 """Prepares moto's Firehose and Kinesis for a test, and shows what came in.
 
-usage: aws.py setup|role|fetch|fetch-kinesis URL CA REGION STREAM ACCESS_KEY SECRET_KEY
+usage: aws.py setup|role|fetch|fetch-kinesis|objects URL CA REGION STREAM ACCESS_KEY
+       SECRET_KEY
 """
 
 import base64
@@ -119,6 +120,21 @@ def main():
                 iterator = answer["NextShardIterator"]
                 for record in answer["Records"]:
                     show_records(shard["ShardId"], record)
+    elif command == "objects":
+        s3 = client("s3")
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
+        for item in (item for page in pages for item in page.get("Contents", [])):
+            named = {"Bucket": BUCKET, "Key": item["Key"]}
+            found = s3.get_object(**named)
+            tags = s3.get_object_tagging(**named)["TagSet"]
+            shown = {
+                "key": item["Key"],
+                "body": found["Body"].read().decode(),
+                "encryption": found.get("ServerSideEncryption"),
+                "class": found.get("StorageClass"),
+                "tags": {tag["Key"]: tag["Value"] for tag in tags},
+            }
+            print(json.dumps(shown))
     else:
         sys.exit("unknown command " + command)
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::harness::{
     Agent, Certificates, Chance, FaultServer, FirehoseService, Folder, HttpService, KinesisService,
-    Law, Service, append, dead_letters, long, seed, wait_until,
+    Law, S3Service, Service, Sum, append, dead_letters, long, seed, wait_until,
 };
 
 const STREAM: &str = "plant-telemetry";
@@ -50,7 +50,7 @@ impl Trial {
 
     /// Feeds lines in rounds, some of which end with a kill, until enough went wrong; then
     /// everything must be accounted for.
-    fn run(mut self) {
+    fn run(mut self) -> Sum {
         let faults_min = if long() { 3_000 } else { 40 };
         let mut round = 0;
         while self.faults() < faults_min {
@@ -69,7 +69,7 @@ impl Trial {
                 self.agent.start();
             }
         }
-        self.settle();
+        self.settle()
     }
 
     /// Answers so far that told of something else than success.
@@ -81,7 +81,7 @@ impl Trial {
         faults.map(|(_, count)| count).sum()
     }
 
-    fn settle(self) {
+    fn settle(self) -> Sum {
         let total = u64::try_from(self.sent.len()).unwrap();
         let of = |status: &Value, name: &str| status["destinations"]["lake"][name].as_u64();
         let seen = self.server.seen();
@@ -103,6 +103,7 @@ impl Trial {
         assert_eq!(sum.missing, 0, "{sum:?}");
         let (rejected, repeated) = (sum.rejected, sum.repeated);
         eprintln!("{total} lines, {rejected} rejected, {repeated} repeated; answers {seen:?}");
+        sum
     }
 }
 
@@ -143,4 +144,19 @@ fn kinesis_loses_nothing_under_random_faults() {
         )
     });
     trial.run();
+}
+
+/// Each object has its key, and is stored once whatever is repeated.
+#[test]
+fn s3_stores_everything_once_under_random_faults() {
+    let trial = Trial::start(S3Service::default(), |endpoint, tls| {
+        format!(
+            "type = \"s3\"\nbucket = \"lake\"\nregion = \"eu-west-1\"\n\
+             endpoint = \"{endpoint}\"\nprefix = \"!{{hydrant:source}}/\"\n\
+             compression = \"none\"\nbatch = {{ age_max = \"20ms\", count_max = 50 }}\n\
+             credentials = {{ access_key_id = \"AK\", secret_access_key = \"SK\" }}\n{tls}"
+        )
+    });
+    let sum = trial.run();
+    assert_eq!((sum.repeated, sum.rejected), (0, 0), "{sum:?}");
 }

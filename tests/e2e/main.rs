@@ -55,6 +55,8 @@ mod ring_damage;
 #[cfg(test)]
 mod ring_tool;
 #[cfg(test)]
+mod s3;
+#[cfg(test)]
 mod service;
 #[cfg(test)]
 mod syslog;

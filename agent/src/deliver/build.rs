@@ -3,6 +3,8 @@
 //! A batch is cut where its limits say, or at an exact entry when a range of an earlier plan is
 //! encoded again.
 
+mod object;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -11,7 +13,10 @@ use pipeline::batch::{Batcher, Complete};
 use pipeline::boots::{BOOTS_MAX, Boots};
 use pipeline::clock::{BootTag, Moment, Taken};
 use pipeline::config::DestinationConfig;
-use pipeline::destination::{Destination, EncodedBatch, EncodedBody, Packer, Push, SeqRange};
+use pipeline::destination::s3::{ObjectWriter, S3, Wrote};
+use pipeline::destination::{
+    Destination, EncodedBatch, EncodedBody, Packer, Push, SeqRange, Unit, UnitFate,
+};
 use pipeline::encode::{BatchEncoder, Encoding, EntryMeta, Origin, RecordWriter};
 use pipeline::record::PayloadState;
 use pipeline::stored::{self, ClockMark, FieldsRef, StoredRef};
@@ -93,6 +98,7 @@ pub(super) struct Builder {
 enum Body {
     Whole(Box<BatchEncoder>),
     Packed(Box<Packer>),
+    Objects(Box<ObjectWriter>),
 }
 
 impl Recipe {
@@ -122,6 +128,11 @@ impl Recipe {
             Arc::new(tags.collect())
         });
         Sources { names, takes }
+    }
+
+    /// How and of where the objects of this destination are written.
+    pub(super) fn objects(&self) -> (Encoding, &Origin) {
+        (self.encoding(), &self.origin)
     }
 
     fn encoding(&self) -> Encoding {
@@ -189,6 +200,9 @@ impl Builder {
                 let packer = kinesis.packer(&recipe.origin, compression, count_max, first);
                 Body::Packed(Box::new(packer.at_level(config.compression_level)))
             }
+            Destination::S3(s3) => {
+                Body::Objects(Box::new(s3.plan(recipe.encoding(), &recipe.origin)))
+            }
             Destination::Http(_) | Destination::Directory(_) => {
                 let mut encoder = BatchEncoder::new(recipe.encoding(), &recipe.origin);
                 let bytes = usize::try_from(batcher.bytes_max()).unwrap_or(usize::MAX);
@@ -196,6 +210,20 @@ impl Builder {
                 Body::Whole(Box::new(encoder))
             }
         };
+        let mut builder = Self::with_body(recipe, (sources, boots), batcher, first, limit, body);
+        builder.exact = is_exact;
+        builder
+    }
+
+    /// A batch of exactly what is in front of `limit`.
+    fn with_body(
+        recipe: &Arc<Recipe>,
+        (sources, boots): (Sources, Arc<Boots>),
+        batcher: Batcher,
+        first: Seq,
+        limit: Option<Seq>,
+        body: Body,
+    ) -> Self {
         Self {
             recipe: Arc::clone(recipe),
             sources,
@@ -204,7 +232,7 @@ impl Builder {
             first,
             end: first,
             limit,
-            exact: is_exact,
+            exact: true,
             body,
             count: 0,
             filtered: 0,
@@ -277,6 +305,15 @@ impl Builder {
                 EncodedBatch::Body(body)
             }
             Body::Packed(packer) => EncodedBatch::Units(packer.finish(range.end)),
+            Body::Objects(writer) => {
+                let unit = Unit {
+                    range,
+                    count: u32::try_from(self.count).unwrap_or(u32::MAX),
+                    filtered: u32::try_from(self.filtered).unwrap_or(u32::MAX),
+                    fate: UnitFate::Sendable,
+                };
+                EncodedBatch::Objects(S3::batch(*writer, unit, Arc::clone(&self.boots)))
+            }
         };
         let Self {
             count,
@@ -410,6 +447,17 @@ impl Builder {
                     return false;
                 }
                 self.line.len()
+            }
+            Body::Objects(writer) => {
+                let guess = u64::try_from(record.payload.len()).unwrap_or(u64::MAX);
+                if !self.exact && !self.batcher.fits(guess) {
+                    return false;
+                }
+                match writer.push(meta, record) {
+                    Wrote::Taken(bytes) => bytes,
+                    Wrote::Other => return true,
+                    Wrote::Full => return false,
+                }
             }
         };
         let added = u64::try_from(added).unwrap_or(u64::MAX);

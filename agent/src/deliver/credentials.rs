@@ -69,6 +69,7 @@ impl Keys {
             DestinationKind::Kinesis(kinesis) => {
                 Some((&kinesis.credentials, &kinesis.region, &kinesis.tls))
             }
+            DestinationKind::S3(s3) => Some((&s3.credentials, &s3.region, &s3.tls)),
             DestinationKind::Http(_) | DestinationKind::Directory(_) => None,
         };
         let asking = config.map(|(config, region, tls)| Asking {

@@ -3,6 +3,7 @@
 //! It holds one batch at a time. Encoding runs on a worker thread, requests on the runtime.
 
 mod bury;
+mod objects;
 mod set_up;
 mod stretch;
 
@@ -251,9 +252,15 @@ impl Driver<'_> {
             () = told(shutdown) => return Err(Stop::Told),
             () = self.parts.turns.turn(self.rank) => {}
         }
-        let Some((_, encoded)) = &self.current else {
+        let Some((range, encoded)) = &self.current else {
             return Ok(());
         };
+        if let EncodedBatch::Objects(batch) = encoded {
+            let (range, batch) = (*range, batch.clone());
+            let (verdict, sent_bytes) = self.store_objects(range, batch, shutdown).await?;
+            self.conclude(verdict, sent_bytes);
+            return Ok(());
+        }
         let class = self.delivery.trouble().and_then(|trouble| trouble.class);
         let clock = self.parts.clock;
         let keys = tokio::select! {
@@ -289,6 +296,13 @@ impl Driver<'_> {
                 self.destination.interpret(units.len(), &answer)
             }
         };
+        self.conclude(verdict, sent_bytes);
+        Ok(())
+    }
+
+    /// Counts what became of an attempt and tells it to the delivery.
+    fn conclude(&mut self, verdict: Verdict, sent_bytes: u64) {
+        let counters = &self.parts.gauges.counters;
         if verdict == Verdict::Accepted {
             counters
                 .raw_bytes
@@ -304,7 +318,6 @@ impl Driver<'_> {
             self.batcher.handle_too_large(self.raw_bytes);
         }
         self.delivery.handle_verdict(self.now(), random(), verdict);
-        Ok(())
     }
 
     /// Tells the store what has ended.

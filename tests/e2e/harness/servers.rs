@@ -397,6 +397,15 @@ impl Moto {
         records.collect()
     }
 
+    /// Every object of the bucket, with its key, body and what it was stored with.
+    pub(crate) fn objects(&self) -> Vec<Value> {
+        let lines = String::from_utf8(self.call("objects")).unwrap();
+        lines
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
     fn call(&self, what: &str) -> Vec<u8> {
         let url = self.url();
         let args = [

@@ -7,6 +7,7 @@ mod aws;
 mod credentials;
 mod file;
 mod listener;
+mod s3;
 mod syslog;
 mod tls;
 
@@ -325,6 +326,7 @@ fn destination(
                 path: path(settings, "path")?,
                 bytes_max: settings.size("bytes_max")?,
             }),
+            "s3" => DestinationKind::S3(Box::new(s3::s3(settings)?)),
             _ => return None,
         },
         from: settings.get("from").map(|_| settings.texts("from")),

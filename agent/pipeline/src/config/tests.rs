@@ -2,6 +2,7 @@
 
 mod buffers;
 mod mistakes;
+mod s3;
 mod table;
 
 use std::time::Duration;

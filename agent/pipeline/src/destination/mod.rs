@@ -6,6 +6,7 @@
 //! agent's. The same range of the log always makes the same [`BatchId`].
 
 mod aws;
+mod batch_id;
 pub mod credentials;
 mod directory;
 mod firehose;
@@ -13,6 +14,7 @@ mod folder;
 mod http;
 mod kinesis;
 mod range;
+pub mod s3;
 pub mod sigv4;
 mod skew;
 
@@ -27,14 +29,15 @@ use crate::encode::Encoded;
 use crate::time::WallClock;
 
 pub use aws::{KeyTemplate, KeyTemplateError, PackedUnits, Packer, Push};
+pub use batch_id::BatchId;
 use credentials::Credentials;
 pub use directory::Directory;
 pub use firehose::{BILLED_STEP_BYTES, CALL_BYTES_MAX, CALL_UNITS_MAX, Firehose, RECORD_BYTES_MAX};
-use folder::safe;
 pub use folder::{Folder, FolderFile};
 pub use http::Http;
 pub use kinesis::{KINESIS_CALL_UNITS_MAX, Kinesis};
 pub use range::SeqRange;
+pub use s3::S3;
 pub use skew::{ClockSkew, date_at_receipt};
 
 /// The agent reads at most this much of an answer's body.
@@ -51,32 +54,6 @@ pub struct Sender {
     pub destination: String,
     /// What tells a replay from every other one, and from what was sent first.
     pub replay: Option<u64>,
-}
-
-/// Names a batch, the same however often and after whatever crash it is sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BatchId {
-    /// Id of the ring that the records come from.
-    pub ring: u64,
-    /// Name of the destination.
-    pub destination: String,
-    /// The first entry.
-    pub first: Seq,
-    /// The first entry behind it.
-    pub end: Seq,
-    /// The mark of the replay that it belongs to.
-    pub replay: Option<u64>,
-}
-
-impl fmt::Display for BatchId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (destination, first, end) = (safe(&self.destination), self.first, self.end);
-        write!(f, "{:016x}-{destination}-{first}-{end}", self.ring)?;
-        match self.replay {
-            Some(mark) => write!(f, "-replay-{mark}"),
-            None => Ok(()),
-        }
-    }
 }
 
 /// The part of a range that is sent, answered and counted as one.
@@ -127,6 +104,8 @@ pub enum EncodedBatch {
     Body(EncodedBody),
     /// Records of a service that are answered one by one.
     Units(PackedUnits),
+    /// Objects, which may be larger than memory.
+    Objects(s3::ObjectBatch),
 }
 
 /// A batch as one body.
@@ -168,6 +147,7 @@ impl EncodedBatch {
         match self {
             Self::Body(body) => std::slice::from_ref(&body.unit),
             Self::Units(packed) => packed.units(),
+            Self::Objects(batch) => std::slice::from_ref(&batch.unit),
         }
     }
 }
@@ -404,6 +384,8 @@ pub enum Destination {
     Http(Http),
     /// Files in a folder.
     Directory(Directory),
+    /// Objects in a bucket.
+    S3(Box<S3>),
 }
 
 impl Sender {
@@ -426,13 +408,14 @@ impl Destination {
             DestinationKind::Kinesis(config) => Self::Kinesis(Kinesis::new(config, timeout)),
             DestinationKind::Http(config) => Self::Http(Http::new(config, sender, timeout)),
             DestinationKind::Directory(_) => Self::Directory(Directory::new(&sender)),
+            DestinationKind::S3(config) => Self::S3(Box::new(S3::new(config, &sender, timeout))),
         }
     }
 
     /// The request that sends the units of `encoded` numbered in `units`.
     ///
     /// `now` is the machine's clock, `credentials` are needed by services of AWS only. What cannot be
-    /// sent at all gets its verdict at once.
+    /// sent at all gets its verdict at once. Objects are prepared one by one, by [`S3::prepare`].
     pub fn prepare(
         &self,
         encoded: &EncodedBatch,
@@ -451,9 +434,21 @@ impl Destination {
             (Self::Directory(directory), EncodedBatch::Body(body)) => {
                 Ok(Request::File(directory.prepare(body)))
             }
-            (Self::Firehose(_) | Self::Kinesis(_), EncodedBatch::Body(_))
-            | (Self::Http(_) | Self::Directory(_), EncodedBatch::Units(_)) => Err(mismatch()),
+            (
+                Self::Firehose(_) | Self::Kinesis(_),
+                EncodedBatch::Body(_) | EncodedBatch::Objects(_),
+            )
+            | (
+                Self::Http(_) | Self::Directory(_),
+                EncodedBatch::Units(_) | EncodedBatch::Objects(_),
+            )
+            | (Self::S3(_), _) => Err(mismatch()),
         }
+    }
+
+    /// The verdict on bytes of another destination's kind.
+    pub fn mismatch() -> Verdict {
+        mismatch()
     }
 
     /// What `answer` says about the `count` units that were sent.
@@ -467,8 +462,12 @@ impl Destination {
             }
             (Self::Http(_), Answer::Http(result)) => Http::interpret(result.as_ref()),
             (Self::Directory(_), Answer::File(result)) => Directory::interpret(result.as_ref()),
+            (Self::S3(s3), Answer::Http(result)) => s3.interpret(result.as_ref()),
             (Self::Directory(_), Answer::Http(_))
-            | (Self::Firehose(_) | Self::Kinesis(_) | Self::Http(_), Answer::File(_)) => mismatch(),
+            | (
+                Self::Firehose(_) | Self::Kinesis(_) | Self::Http(_) | Self::S3(_),
+                Answer::File(_),
+            ) => mismatch(),
         }
     }
 }

@@ -252,6 +252,16 @@ fn hex_pair(digits: &[u8]) -> Option<u8> {
     plain.then(|| u8::from_str_radix(text, 16).ok()).flatten()
 }
 
+/// A path percent-encoded, as it is signed and sent to S3.
+pub(super) fn encode_path(path: &str) -> String {
+    encode(path, b"/")
+}
+
+/// A name or value of a query, percent-encoded.
+pub(super) fn encode_value(text: &str) -> String {
+    encode(text, b"")
+}
+
 fn encode(text: &str, kept: &[u8]) -> String {
     encode_bytes(text.as_bytes(), kept)
 }
@@ -289,7 +299,7 @@ fn normalize(path: &str) -> String {
     format!("/{}{end}", segments.join("/"))
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len().saturating_mul(2));
     for byte in bytes {
         push(&mut text, format_args!("{byte:02x}"));

@@ -18,6 +18,12 @@ pub struct ClockSkew {
 }
 
 impl ClockSkew {
+    /// What a test knows of a service's clock.
+    #[cfg(test)]
+    pub(super) const fn new(millis: Option<i64>) -> Self {
+        Self { millis }
+    }
+
     /// Milliseconds that the machine's clock is behind; `None` until a peer was heard.
     pub const fn millis(self) -> Option<i64> {
         self.millis

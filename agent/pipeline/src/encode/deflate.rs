@@ -69,6 +69,14 @@ impl Gzip {
         self.0.write(data);
     }
 
+    pub(super) const fn packed_bytes(&self) -> usize {
+        self.0.out.len()
+    }
+
+    pub(super) fn drain(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.0.out)
+    }
+
     pub(super) fn finish(self) -> Vec<u8> {
         let (mut out, sums) = self.0.finish();
         out.extend_from_slice(&sums.crc.to_le_bytes());

@@ -46,7 +46,7 @@ pub struct Encoding {
 }
 
 /// Where records come from: makes their ids unique in the world.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
     /// Name of the gateway.
     pub agent: String,
@@ -121,6 +121,14 @@ enum Stream {
 }
 
 impl Encoding {
+    /// What is left of an encoder that was taken apart.
+    pub(crate) const PLAIN: Self = Self {
+        format: Format::Raw,
+        compression: Compression::None,
+        level: None,
+        metadata: false,
+    };
+
     /// What the bytes are; a `zip` archive hides what is in it.
     pub const fn content_type(self) -> &'static str {
         match (self.compression, self.format) {
@@ -252,6 +260,29 @@ impl BatchEncoder {
     /// How many records.
     pub const fn count(&self) -> u32 {
         self.count
+    }
+
+    /// How many bytes are compressed and were not taken by [`BatchEncoder::drain`].
+    pub const fn packed_bytes(&self) -> usize {
+        match &self.stream {
+            Stream::Plain(body) => body.len(),
+            Stream::Gzip(gzip) => gzip.packed_bytes(),
+            Stream::Snappy(snappy) => snappy.packed_bytes(),
+            Stream::Zstd(zstd) => zstd.packed_bytes(),
+            Stream::Zip(_) => 0,
+        }
+    }
+
+    /// Takes what is compressed so far; the whole is what was taken, and the body of
+    /// [`BatchEncoder::finish`] behind it. An archive comes as a whole only.
+    pub fn drain(&mut self) -> Vec<u8> {
+        match &mut self.stream {
+            Stream::Plain(body) => std::mem::take(body),
+            Stream::Gzip(gzip) => gzip.drain(),
+            Stream::Snappy(snappy) => snappy.drain(),
+            Stream::Zstd(zstd) => zstd.drain(),
+            Stream::Zip(_) => Vec::new(),
+        }
     }
 
     /// Completes the batch.

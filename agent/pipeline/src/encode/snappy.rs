@@ -60,6 +60,14 @@ impl Snappy {
         }
     }
 
+    pub(super) const fn packed_bytes(&self) -> usize {
+        self.out.len()
+    }
+
+    pub(super) fn drain(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.out)
+    }
+
     pub(super) fn finish(mut self) -> Vec<u8> {
         self.close_block();
         self.out

@@ -61,6 +61,14 @@ impl Zstd {
         self.run(data, ZSTD_EndDirective::ZSTD_e_continue);
     }
 
+    pub(super) const fn packed_bytes(&self) -> usize {
+        self.out.len()
+    }
+
+    pub(super) fn drain(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.out)
+    }
+
     pub(super) fn finish(mut self) -> Vec<u8> {
         self.run(&[], ZSTD_EndDirective::ZSTD_e_end);
         self.out

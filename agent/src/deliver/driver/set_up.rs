@@ -45,6 +45,7 @@ impl<'a> Driver<'a> {
             DestinationKind::Firehose(firehose) => (Some(&firehose.tls), Remainder::Whole),
             DestinationKind::Kinesis(kinesis) => (Some(&kinesis.tls), Remainder::Whole),
             DestinationKind::Http(http) => (Some(&http.tls), Remainder::Halves),
+            DestinationKind::S3(s3) => (Some(&s3.tls), Remainder::Halves),
             DestinationKind::Directory(_) => (None, Remainder::Halves),
         };
         let transport = tls

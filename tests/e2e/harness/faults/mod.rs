@@ -10,6 +10,7 @@ mod firehose;
 mod http;
 mod kinesis;
 mod law;
+mod s3;
 mod service;
 
 use std::collections::BTreeMap;
@@ -22,7 +23,8 @@ use super::{Answer, Certificates, Chance, Receiver, Request};
 pub(crate) use firehose::FirehoseService;
 pub(crate) use http::HttpService;
 pub(crate) use kinesis::KinesisService;
-pub(crate) use law::{Law, dead_letters};
+pub(crate) use law::{Law, Sum, dead_letters};
+pub(crate) use s3::{S3Service, sha256_hex};
 pub(crate) use service::{Failure, Service};
 
 /// What becomes of a request, with how many in a hundred it becomes of.

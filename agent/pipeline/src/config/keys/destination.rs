@@ -18,6 +18,7 @@ pub(in super::super) static DESTINATIONS: Family = Family {
         ("kinesis", &super::kinesis::KINESIS),
         ("http", &HTTP),
         ("directory", &DIRECTORY),
+        ("s3", &super::s3::S3),
     ],
 };
 
@@ -371,7 +372,7 @@ pub(super) static COMMON: &[Key] = &[
     },
 ];
 
-const FORMAT: Key = Key {
+pub(super) const FORMAT: Key = Key {
     name: "format",
     kind: Kind::Words(&["ndjson", "json_array", "raw"]),
     default: Default::Text("ndjson"),
@@ -416,7 +417,7 @@ const fn bytes_max(default: &'static str) -> Key {
     }
 }
 
-const fn count_max(default: u64) -> Key {
+pub(super) const fn count_max(default: u64) -> Key {
     Key {
         name: "count_max",
         kind: Kind::Integer(range(1, 1_000_000)),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{CredentialsConfig, TlsConfig, TransformConfig};
 use crate::config::units::{ByteSize, Secret};
 use crate::destination::KeyTemplate;
+use crate::destination::s3::KeyPrefix;
 
 /// `[destinations.NAME]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,6 +84,8 @@ pub enum DestinationKind {
     Http(HttpConfig),
     /// Files in a folder.
     Directory(DirectoryConfig),
+    /// Objects in a bucket of S3.
+    S3(Box<S3Config>),
 }
 
 /// When a batch is complete: whichever comes first.
@@ -274,4 +277,68 @@ pub struct DirectoryConfig {
     pub path: PathBuf,
     /// The size of the folder; the oldest files make room.
     pub bytes_max: ByteSize,
+}
+
+/// `type = "s3"`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct S3Config {
+    /// Name of the bucket.
+    pub bucket: String,
+    /// Region of the bucket, which also names the endpoint.
+    pub region: String,
+    /// Another endpoint: a VPC endpoint, or another store than Amazon's.
+    pub endpoint: Option<String>,
+    /// Where the bucket's name stands.
+    pub addressing: S3Addressing,
+    /// What keys begin with.
+    pub prefix: KeyPrefix,
+    /// What keys of records begin with that lack a field of `prefix`.
+    pub error_prefix: Option<KeyPrefix>,
+    /// Objects of one batch.
+    pub partitions_max: u16,
+    /// How keys end instead of by format and compression.
+    pub file_extension: Option<String>,
+    /// Whether an object that is there is left as it is.
+    pub if_none_match: bool,
+    /// Whether a CRC32C is sent.
+    pub checksum: bool,
+    /// How the store encrypts.
+    pub encryption: S3Encryption,
+    /// Storage class, by default the bucket's.
+    pub storage_class: Option<String>,
+    /// Tags of objects.
+    pub tags: BTreeMap<String, String>,
+    /// Account that the bucket must belong to.
+    pub bucket_owner: Option<String>,
+    /// Where the keys come from.
+    pub credentials: CredentialsConfig,
+    /// TLS.
+    pub tls: TlsConfig,
+}
+
+/// Where the bucket's name stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum S3Addressing {
+    /// In the host at Amazon's, unless it has dots, and in the path elsewhere.
+    Auto,
+    /// In the host.
+    Virtual,
+    /// In the path.
+    Path,
+}
+
+/// How the store encrypts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum S3Encryption {
+    /// As the bucket says.
+    Bucket,
+    /// With keys of S3.
+    S3,
+    /// With a key of KMS.
+    Kms {
+        /// Which one; `None` is the account's own for S3.
+        key_id: Option<String>,
+        /// Whether the bucket's key is used in between.
+        bucket_key: bool,
+    },
 }

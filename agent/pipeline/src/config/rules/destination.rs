@@ -1,5 +1,7 @@
 //! Rules of destinations.
 
+mod s3;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -26,6 +28,9 @@ pub(super) fn check(parts: &Parts, problems: &mut Problems) {
     }
     for (_, settings) in of_kind(&parts.destinations, "http") {
         http(settings, problems);
+    }
+    for (_, settings) in of_kind(&parts.destinations, "s3") {
+        s3::s3(settings, problems);
     }
     folders(parts, problems);
 }
@@ -139,6 +144,12 @@ fn aws(settings: &Settings, problems: &mut Problems) {
         .is_none_or(|url| url.scheme == "https");
     tls(settings, secure, "https://", problems);
     in_the_clear(settings, "endpoint", problems);
+}
+
+fn credentials(settings: &Settings, problems: &mut Problems) {
+    if let Some(credentials) = settings.table("credentials") {
+        super::credentials::check(credentials, problems);
+    }
 }
 
 fn http(settings: &Settings, problems: &mut Problems) {

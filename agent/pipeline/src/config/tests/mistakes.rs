@@ -3,7 +3,7 @@
 use super::{MINIMAL, check};
 
 /// The minimal configuration with `text` behind it has exactly this problem.
-fn check_one(text: &str, expected: &str) {
+pub(super) fn check_one(text: &str, expected: &str) {
     let line_of = |text: &str| text.lines().count();
     let expected = match expected.split_once(' ') {
         Some((line, rest)) => {
