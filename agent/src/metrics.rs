@@ -274,7 +274,7 @@ const SOURCE_METRICS: [Metric<SourceStatus>; 13] = [
     ),
 ];
 
-const DESTINATION_METRICS: [Metric<DestinationStatus>; 17] = [
+const DESTINATION_METRICS: [Metric<DestinationStatus>; 19] = [
     (
         "destination_waiting",
         "gauge",
@@ -343,6 +343,18 @@ const DESTINATION_METRICS: [Metric<DestinationStatus>; 17] = [
         "counter",
         "Accepted bytes before compression.",
         |d| d.raw_bytes,
+    ),
+    (
+        "destination_billed_bytes_total",
+        "counter",
+        "Bytes that the service bills for what it took.",
+        |d| d.billed_bytes,
+    ),
+    (
+        "destination_concurrency",
+        "gauge",
+        "Calls that may be under way at a time.",
+        |d| d.concurrency,
     ),
     (
         "destination_corrected_total",

@@ -181,6 +181,10 @@ pub(crate) struct DestinationCounters {
     pub(crate) raw_bytes: AtomicU64,
     /// Bytes of accepted batches as sent.
     pub(crate) sent_bytes: AtomicU64,
+    /// What the service bills for them, where that is known.
+    pub(crate) billed_bytes: AtomicU64,
+    /// Calls that may be under way at a time.
+    pub(crate) concurrency: AtomicU64,
     /// Records of accepted batches whose time was put right.
     pub(crate) corrected: AtomicU64,
     /// Refused records that found no place in the dead letter folder any more.
@@ -413,6 +417,10 @@ pub(crate) struct DestinationStatus {
     pub(crate) raw_bytes: u64,
     /// Accepted bytes as sent, since the start.
     pub(crate) sent_bytes: u64,
+    /// What the service bills for what it took, since the start; 0 where that is not known.
+    pub(crate) billed_bytes: u64,
+    /// How many calls may be under way at a time, as far as the service bears it.
+    pub(crate) concurrency: u64,
     /// Records delivered with a time that was put right, since the start.
     pub(crate) corrected: u64,
     /// Refused records whose file made room for newer ones.

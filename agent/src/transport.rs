@@ -23,6 +23,9 @@ const CONNECT_MAX: Duration = Duration::from_secs(15);
 /// An unused connection is closed after so long; most servers close theirs after 60 s.
 const IDLE_MAX: Duration = Duration::from_secs(50);
 
+/// As many connections are kept as calls are usually under way.
+const IDLE_COUNT_MAX: usize = 4;
+
 /// How often a silent peer is probed while an answer is awaited.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
@@ -277,7 +280,7 @@ fn client(
         .retry(reqwest::retry::never())
         .connect_timeout(CONNECT_MAX)
         .pool_idle_timeout(IDLE_MAX)
-        .pool_max_idle_per_host(1)
+        .pool_max_idle_per_host(IDLE_COUNT_MAX)
         .tcp_keepalive(KEEP_ALIVE)
         .tcp_nodelay(true)
         .build()

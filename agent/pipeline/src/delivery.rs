@@ -9,7 +9,11 @@
 //! changes nothing: whatever failed on the driver's side is simply asked for again. Where batches
 //! have ids the position moves with whole plans only, and a piece splits in halves whatever is in
 //! it: after a crash the same plan leads to the same batches with the same ids.
+//!
+//! Where the order of a batch is not promised its units go out in several calls at a time, as many
+//! as [`Concurrency`] allows: a crash then repeats at most what was under way.
 
+mod concurrency;
 mod piece;
 
 use std::collections::VecDeque;
@@ -22,6 +26,7 @@ use crate::destination::{Refusal, Retry, RetryClass, SeqRange, Unit, UnitVerdict
 use crate::retry::{Backoff, BackoffError};
 use crate::time::Monotonic;
 
+use concurrency::Concurrency;
 use piece::{Piece, State};
 
 /// What the driver is to do.
@@ -32,8 +37,11 @@ pub enum Action {
     /// Encode this range and report its units to [`Delivery::handle_encoded`].
     Encode(SeqRange),
     /// Send these units, numbered as they were encoded, and report to
-    /// [`Delivery::handle_verdict`].
+    /// [`Delivery::handle_verdict`]; or to [`Delivery::handle_sent`] at once, and to
+    /// [`Delivery::handle_answer`] once there is one.
     Send(Vec<usize>),
+    /// Wait for the answer to a call that is under way.
+    Await,
     /// Nothing before this moment.
     Wait(Monotonic),
     /// Keep the records of this range as dead letters and report to
@@ -85,6 +93,10 @@ pub enum Remainder {
     Whole,
 }
 
+/// Names a call that is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CallId(u64);
+
 /// Delivers one plan after the other.
 #[derive(Clone, Debug)]
 pub struct Delivery {
@@ -95,6 +107,12 @@ pub struct Delivery {
     pieces: VecDeque<Piece>,
     /// At most so many units at a time, since more were refused.
     group_max: usize,
+    concurrency: Concurrency,
+    /// Calls under way.
+    under_way: u32,
+    next_call: CallId,
+    /// The first call that was begun after the last failure: what an older one says is no news.
+    first_since_failure: CallId,
     wait_until: Option<Monotonic>,
     /// The first failure since the last success or plan.
     failing_since: Option<Monotonic>,
@@ -120,6 +138,10 @@ impl Delivery {
             remainder,
             pieces: VecDeque::new(),
             group_max: usize::MAX,
+            concurrency: Concurrency::new(1),
+            under_way: 0,
+            next_call: CallId(0),
+            first_since_failure: CallId(0),
             wait_until: None,
             failing_since: None,
             failures: 0,
@@ -131,6 +153,23 @@ impl Delivery {
             },
             commit_due: false,
         })
+    }
+
+    /// With up to `max` calls at a time for the units of a batch, where their order is nobody's.
+    ///
+    /// Where batches have ids there is one unit in each, and so one call.
+    #[must_use]
+    pub fn with_concurrency(mut self, max: u32) -> Self {
+        self.concurrency = Concurrency::new(match self.remainder {
+            Remainder::Whole => max,
+            Remainder::Halves => 1,
+        });
+        self
+    }
+
+    /// How many calls may be under way at a time, as far as it is known.
+    pub const fn concurrency(&self) -> u32 {
+        self.concurrency.limit()
     }
 
     /// Everything before this entry is done with, durable or not.
@@ -155,12 +194,17 @@ impl Delivery {
         if let Some(dead) = self.refused() {
             return Action::DeadLetter(dead);
         }
-        if let Some(until) = self.wait_until.filter(|until| now < *until) {
-            return Action::Wait(until);
-        }
+        let wait = self.wait_until.filter(|until| now < *until);
+        let may_send = wait.is_none() && self.under_way < self.concurrency.limit();
         let group: Vec<usize> = self.group().filter_map(Piece::sendable).collect();
-        if !group.is_empty() {
+        if may_send && !group.is_empty() {
             return Action::Send(group);
+        }
+        if self.under_way > 0 {
+            return Action::Await;
+        }
+        if let Some(until) = wait {
+            return Action::Wait(until);
         }
         let todo = |piece: &&Piece| matches!(piece.state, State::Unencoded);
         match self.pieces.iter().find(todo) {
@@ -268,26 +312,48 @@ impl Delivery {
         self.settle();
     }
 
-    /// Takes the verdict on the units of the last [`Action::Send`].
+    /// Takes the verdict on the units of the last [`Action::Send`], none of which is under way.
     pub fn handle_verdict(&mut self, now: Monotonic, random: u32, verdict: Verdict) {
+        let call = self.handle_sent();
+        self.handle_answer(call, now, random, verdict);
+    }
+
+    /// The units of the last [`Action::Send`] are on their way.
+    pub fn handle_sent(&mut self) -> CallId {
+        let call = self.next_call;
+        self.next_call = CallId(call.0.saturating_add(1));
         for piece in self.group_mut() {
-            piece.attempts = piece.attempts.saturating_add(1);
+            piece.send(call);
         }
+        // Behind it: how many units are in a group depends on how many calls are under way.
+        self.under_way = self.under_way.saturating_add(1);
+        call
+    }
+
+    /// Takes the verdict on the units of a call that was under way.
+    pub fn handle_answer(&mut self, call: CallId, now: Monotonic, random: u32, verdict: Verdict) {
+        let is_used_up = self.under_way >= self.concurrency.limit();
+        self.under_way = self.under_way.saturating_sub(1);
         match verdict {
             Verdict::Accepted => {
-                self.group_mut().for_each(Piece::accept);
-                self.succeeded();
+                self.of_call(call).for_each(Piece::accept);
+                self.concurrency.handle_accepted(is_used_up);
+                self.succeeded(call);
             }
-            Verdict::Partial { units, retry } => self.handle_partial(now, random, &units, retry),
-            Verdict::TooLarge(refusal) => self.handle_too_large(&refusal),
-            Verdict::Retry(retry) => self.retry(now, random, retry),
+            Verdict::Partial { units, retry } => {
+                self.handle_partial(call, now, random, &units, retry);
+            }
+            Verdict::TooLarge(refusal) => self.handle_too_large(call, &refusal),
+            Verdict::Retry(retry) => self.retry(call, now, random, retry),
             Verdict::Rejected(refusal) => {
-                self.refused_for_good(&refusal);
-                for piece in self.group_mut() {
+                self.refused_for_good(call, &refusal);
+                for piece in self.of_call(call) {
                     piece.reject(refusal.clone());
                 }
             }
         }
+        // What has no verdict of its own is to be sent again.
+        self.of_call(call).for_each(Piece::call_back);
         self.settle();
     }
 
@@ -311,20 +377,21 @@ impl Delivery {
 
     fn handle_partial(
         &mut self,
+        call: CallId,
         now: Monotonic,
         random: u32,
         verdicts: &[UnitVerdict],
         retry: Retry,
     ) {
-        if verdicts.len() != self.group().count() {
-            self.retry(now, random, retry);
+        if verdicts.len() != self.of_call(call).count() {
+            self.retry(call, now, random, retry);
             return;
         }
         let mut verdicts = verdicts.iter();
         let mut retries = false;
         let mut accepts = false;
         let mut refusals = None;
-        for piece in self.group_mut() {
+        for piece in self.of_call(call) {
             match verdicts.next() {
                 Some(UnitVerdict::Accepted) => {
                     piece.accept();
@@ -339,24 +406,24 @@ impl Delivery {
         }
         self.split_refused();
         if accepts {
-            self.succeeded();
+            self.succeeded(call);
         }
         if let Some(refusal) = refusals {
-            self.refused_for_good(&refusal);
+            self.refused_for_good(call, &refusal);
         }
         if retries {
-            self.retry(now, random, retry);
+            self.retry(call, now, random, retry);
         }
     }
 
-    fn handle_too_large(&mut self, refusal: &Refusal) {
-        let count = self.group().count();
-        self.refused_for_good(refusal);
+    fn handle_too_large(&mut self, call: CallId, refusal: &Refusal) {
+        let count = self.of_call(call).count();
+        self.refused_for_good(call, refusal);
         if count > 1 {
-            self.group_max = count.div_ceil(2);
+            self.group_max = self.group_max.min(count.div_ceil(2));
             return;
         }
-        for piece in self.group_mut() {
+        for piece in self.of_call(call) {
             piece.refuse(refusal);
         }
         self.split_refused();
@@ -378,7 +445,17 @@ impl Delivery {
         }
     }
 
-    fn retry(&mut self, now: Monotonic, random: u32, retry: Retry) {
+    fn retry(&mut self, call: CallId, now: Monotonic, random: u32, retry: Retry) {
+        if call < self.first_since_failure {
+            // It was under way when another failed, which says all of it but the service's pause.
+            let until = retry.after.map(|after| now.after(after));
+            self.wait_until = self.wait_until.max(until);
+            return;
+        }
+        self.first_since_failure = self.next_call;
+        if matches!(retry.class, RetryClass::Throttled | RetryClass::Transient) {
+            self.concurrency.handle_trouble();
+        }
         self.failures = self.failures.saturating_add(1);
         let since = *self.failing_since.get_or_insert(now);
         if let Some(limit) = self.give_up_after
@@ -391,7 +468,10 @@ impl Delivery {
             };
             // All that is encoded, not only the group: it has been waiting as long.
             for piece in &mut self.pieces {
-                piece.reject(refusal.clone());
+                // What is under way in another call may be taken yet.
+                if piece.call().is_none_or(|of| of == call) {
+                    piece.reject(refusal.clone());
+                }
             }
             self.failing_since = None;
             self.wait_until = None;
@@ -409,7 +489,10 @@ impl Delivery {
         });
     }
 
-    fn succeeded(&mut self) {
+    fn succeeded(&mut self, call: CallId) {
+        if call < self.first_since_failure {
+            return;
+        }
         self.failures = 0;
         self.failing_since = None;
         self.hurried = false;
@@ -417,8 +500,8 @@ impl Delivery {
         self.trouble = None;
     }
 
-    fn refused_for_good(&mut self, refusal: &Refusal) {
-        self.succeeded();
+    fn refused_for_good(&mut self, call: CallId, refusal: &Refusal) {
+        self.succeeded(call);
         self.trouble = Some(Trouble {
             class: None,
             reason: refusal.reason.clone(),
@@ -426,15 +509,30 @@ impl Delivery {
         });
     }
 
-    /// The pieces of the next or last [`Action::Send`].
+    /// The pieces of the next [`Action::Send`].
     fn group(&self) -> impl Iterator<Item = &Piece> {
         let sendable = |piece: &&Piece| piece.sendable().is_some();
-        self.pieces.iter().filter(sendable).take(self.group_max)
+        self.pieces.iter().filter(sendable).take(self.group_len())
     }
 
     fn group_mut(&mut self) -> impl Iterator<Item = &mut Piece> {
+        let len = self.group_len();
         let sendable = |piece: &&mut Piece| piece.sendable().is_some();
-        self.pieces.iter_mut().filter(sendable).take(self.group_max)
+        self.pieces.iter_mut().filter(sendable).take(len)
+    }
+
+    /// What is to be sent is spread over the calls that may be made.
+    fn group_len(&self) -> usize {
+        let sendable = self.pieces.iter().filter(|it| it.sendable().is_some());
+        let free = self.concurrency.limit().saturating_sub(self.under_way);
+        let free = usize::try_from(free.max(1)).unwrap_or(1);
+        sendable.count().div_ceil(free).min(self.group_max)
+    }
+
+    /// The pieces of a call that is under way and have no verdict yet.
+    fn of_call(&mut self, call: CallId) -> impl Iterator<Item = &mut Piece> {
+        let is_of_call = move |piece: &&mut Piece| piece.call() == Some(call);
+        self.pieces.iter_mut().filter(is_of_call)
     }
 
     /// The first run of refused pieces that follow each other for the same reason.

@@ -1,16 +1,16 @@
 //! What one driver does, step by step, as `pipeline::delivery` says.
 //!
-//! It holds one batch at a time. Encoding runs on a worker thread, requests on the runtime.
+//! It holds one batch at a time, which may be under way in several calls. Encoding runs on a worker
+//! thread, requests on the runtime.
 
 mod bury;
 mod objects;
+mod send;
 mod set_up;
 mod stretch;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use diskring::{Frame, Seq};
 use pipeline::batch::Batcher;
@@ -18,18 +18,18 @@ use pipeline::boots::Boots;
 use pipeline::clock::BootTag;
 use pipeline::clock::Moment;
 use pipeline::delivery::{Action, Delivery};
-use pipeline::destination::{Destination, EncodedBatch, RetryClass, SeqRange, Verdict};
+use pipeline::destination::{Destination, EncodedBatch, SeqRange};
 use pipeline::tally::BatchOutcome;
 use pipeline::time::Monotonic;
 use pipeline::turns::Rank;
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::sleep_until;
 
 use super::build::{Builder, Built, Recipe, Sources};
+use super::calls::Calls;
 use super::credentials::Keys;
-use super::exchange::{exchange, request_bytes};
 use super::folder::BoundedFolder;
 use super::{DestinationParts, Stop, told};
 use crate::intake::Shutdown;
@@ -38,9 +38,6 @@ use crate::transport::Transport;
 
 /// Fewer bytes than this are encoded where they are: handing them over costs more.
 const HAND_OVER_BYTES: usize = 8 * 1024;
-
-/// An answer that is on its way when the agent ends is awaited for so long.
-const LAST_ANSWER_MAX: Duration = Duration::from_secs(2);
 
 /// The driver of one destination.
 pub(super) struct Driver<'a> {
@@ -56,6 +53,7 @@ pub(super) struct Driver<'a> {
     delivery: Delivery,
     batcher: Batcher,
     transport: Option<Transport>,
+    calls: Calls,
     keys: Keys,
     folder: Option<BoundedFolder>,
     dead_letters: BoundedFolder,
@@ -84,6 +82,9 @@ impl Driver<'_> {
     pub(super) async fn drive(mut self, shutdown: &mut Shutdown) -> Stop {
         loop {
             if let Err(stop) = self.step(shutdown).await {
+                if matches!(stop, Stop::Told) {
+                    self.last_answers().await;
+                }
                 return stop;
             }
         }
@@ -100,7 +101,8 @@ impl Driver<'_> {
         let is_delivered = self
             .limit
             .is_some_and(|limit| limit <= self.delivery.committed());
-        if is_delivered || self.may_be_overtaken() || self.may_be_put_right() {
+        let may_stop = is_delivered || self.may_be_overtaken() || self.may_be_put_right();
+        if may_stop && self.calls.is_empty() {
             return Err(Stop::Stretch);
         }
         match self.delivery.poll(self.now()) {
@@ -108,6 +110,7 @@ impl Driver<'_> {
             action @ (Action::Idle
             | Action::Encode(_)
             | Action::DeadLetter(_)
+            | Action::Await
             | Action::Wait(_)) => tokio::select! {
                 () = told(shutdown) => return Err(Stop::Told),
                 done = self.act(action) => done?,
@@ -132,6 +135,11 @@ impl Driver<'_> {
                     () = wake => Ok(()),
                     _ = self.stretches.changed() => Err(Stop::Stretch),
                 }
+            }
+            Action::Await => {
+                let (call, answer) = self.calls.next().await;
+                self.handle_answer(&call, &answer);
+                Ok(())
             }
             Action::Send(_) => Ok(()),
         }
@@ -245,79 +253,6 @@ impl Driver<'_> {
             self.delivery.handle_encoded(encoded.units());
         }
         Ok(())
-    }
-
-    async fn send(&mut self, units: &[usize], shutdown: &mut Shutdown) -> Result<(), Stop> {
-        tokio::select! {
-            () = told(shutdown) => return Err(Stop::Told),
-            () = self.parts.turns.turn(self.rank) => {}
-        }
-        let Some((range, encoded)) = &self.current else {
-            return Ok(());
-        };
-        if let EncodedBatch::Objects(batch) = encoded {
-            let (range, batch) = (*range, batch.clone());
-            let (verdict, sent_bytes) = self.store_objects(range, batch, shutdown).await?;
-            self.conclude(verdict, sent_bytes);
-            return Ok(());
-        }
-        let class = self.delivery.trouble().and_then(|trouble| trouble.class);
-        let clock = self.parts.clock;
-        let keys = tokio::select! {
-            () = told(shutdown) => return Err(Stop::Told),
-            keys = self.keys.current(class == Some(RetryClass::Credentials)) => keys,
-        };
-        let prepared = match keys {
-            Ok(keys) => {
-                let keys = keys.as_ref();
-                self.destination.prepare(encoded, units, clock.wall(), keys)
-            }
-            Err(verdict) => Err(verdict),
-        };
-        let counters = &self.parts.gauges.counters;
-        let mut sent_bytes = 0;
-        let verdict = match prepared {
-            Err(verdict) => verdict,
-            Ok(request) => {
-                counters.requests.fetch_add(1, Ordering::Relaxed);
-                let exchange = exchange(&request, self.transport.as_ref(), self.folder.as_ref());
-                let mut exchange = std::pin::pin!(exchange);
-                sent_bytes = request_bytes(&request);
-                let answer = tokio::select! {
-                    answer = &mut exchange => answer,
-                    () = told(shutdown) => {
-                        match timeout(LAST_ANSWER_MAX, exchange).await {
-                            Ok(answer) => answer,
-                            // The same batch is sent again after the start.
-                            Err(_) => return Err(Stop::Told),
-                        }
-                    }
-                };
-                self.destination.interpret(units.len(), &answer)
-            }
-        };
-        self.conclude(verdict, sent_bytes);
-        Ok(())
-    }
-
-    /// Counts what became of an attempt and tells it to the delivery.
-    fn conclude(&mut self, verdict: Verdict, sent_bytes: u64) {
-        let counters = &self.parts.gauges.counters;
-        if verdict == Verdict::Accepted {
-            counters
-                .raw_bytes
-                .fetch_add(std::mem::take(&mut self.raw_bytes_due), Ordering::Relaxed);
-            let corrected = std::mem::take(&mut self.corrected_due);
-            counters.corrected.fetch_add(corrected, Ordering::Relaxed);
-            counters.sent_bytes.fetch_add(sent_bytes, Ordering::Relaxed);
-            self.parts.turns.sent(self.rank, sent_bytes);
-        } else {
-            counters.failures.fetch_add(1, Ordering::Relaxed);
-        }
-        if matches!(verdict, Verdict::TooLarge(_)) {
-            self.batcher.handle_too_large(self.raw_bytes);
-        }
-        self.delivery.handle_verdict(self.now(), random(), verdict);
     }
 
     /// Tells the store what has ended.

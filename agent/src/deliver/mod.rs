@@ -5,6 +5,7 @@
 //! credentials) is set up again until it can.
 
 mod build;
+mod calls;
 mod credentials;
 mod driver;
 mod exchange;
@@ -63,6 +64,8 @@ impl DestinationGauges {
         status.failures = counters.failures.load(Ordering::Relaxed);
         status.raw_bytes = counters.raw_bytes.load(Ordering::Relaxed);
         status.sent_bytes = counters.sent_bytes.load(Ordering::Relaxed);
+        status.billed_bytes = counters.billed_bytes.load(Ordering::Relaxed);
+        status.concurrency = counters.concurrency.load(Ordering::Relaxed);
         status.corrected = counters.corrected.load(Ordering::Relaxed);
         status.dead_letters_removed = counters.dead_letters_removed.load(Ordering::Relaxed);
         status.error = counters.error();

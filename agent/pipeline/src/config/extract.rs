@@ -346,6 +346,8 @@ fn destination(
         compression: compression(settings)?,
         compression_level: settings.integer("compression_level"),
         retry: retry(settings.table("retry")?)?,
+        // The others send a batch in one piece, one after the other.
+        concurrency_max: settings.integer("concurrency_max").unwrap_or(1),
         drain: drain(settings.table("drain")?)?,
         dead_letter: DeadLetterConfig {
             path: path(dead_letter, "path")

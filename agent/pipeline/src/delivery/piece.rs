@@ -1,5 +1,6 @@
 //! A piece of a plan: what is left, what was decided.
 
+use super::CallId;
 use crate::destination::{Refusal, SeqRange, Unit, UnitFate};
 
 /// Entries that end together.
@@ -19,6 +20,8 @@ pub(super) enum State {
     Unencoded,
     /// To be sent, as the unit of this number.
     Encoded(usize),
+    /// For the answer to this call, which has the unit of this number.
+    Sent(usize, CallId),
     /// To be replaced by its halves.
     Split,
     /// To be kept as dead letters.
@@ -69,7 +72,38 @@ impl Piece {
     pub(super) const fn sendable(&self) -> Option<usize> {
         match self.state {
             State::Encoded(number) => Some(number),
-            State::Unencoded | State::Split | State::Rejected(_) | State::Done(_) => None,
+            State::Unencoded
+            | State::Sent(..)
+            | State::Split
+            | State::Rejected(_)
+            | State::Done(_) => None,
+        }
+    }
+
+    /// The call that it is under way in.
+    pub(super) const fn call(&self) -> Option<CallId> {
+        match self.state {
+            State::Sent(_, call) => Some(call),
+            State::Unencoded
+            | State::Encoded(_)
+            | State::Split
+            | State::Rejected(_)
+            | State::Done(_) => None,
+        }
+    }
+
+    /// Goes out in this call, if it was to be sent.
+    pub(super) fn send(&mut self, call: CallId) {
+        if let State::Encoded(number) = self.state {
+            self.state = State::Sent(number, call);
+            self.attempts = self.attempts.saturating_add(1);
+        }
+    }
+
+    /// To be sent again.
+    pub(super) fn call_back(&mut self) {
+        if let State::Sent(number, _) = self.state {
+            self.state = State::Encoded(number);
         }
     }
 
@@ -77,7 +111,11 @@ impl Piece {
     pub(super) const fn refusal(&self) -> Option<&Refusal> {
         match &self.state {
             State::Rejected(refusal) => Some(refusal),
-            State::Unencoded | State::Encoded(_) | State::Split | State::Done(_) => None,
+            State::Unencoded
+            | State::Encoded(_)
+            | State::Sent(..)
+            | State::Split
+            | State::Done(_) => None,
         }
     }
 
@@ -85,9 +123,9 @@ impl Piece {
         self.finish(self.count, 0);
     }
 
-    /// Refused for good, if it was to be sent.
+    /// Refused for good, if it was to be sent or has just been.
     pub(super) fn reject(&mut self, refusal: Refusal) {
-        if self.sendable().is_some() {
+        if self.sendable().is_some() || self.call().is_some() {
             self.state = State::Rejected(refusal);
         }
     }

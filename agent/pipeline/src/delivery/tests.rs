@@ -323,3 +323,83 @@ fn nonsense_is_refused() {
     let error = Delivery::new(&config, Remainder::Whole, Seq::ZERO).unwrap_err();
     assert_eq!(error, BackoffError::InitialZero);
 }
+
+/// A delivery with eight units of a record each, of which so many calls were accepted in rounds.
+fn eight_units(max: u32) -> Delivery {
+    let mut delivery = Delivery::new(&retry_config(None), Remainder::Whole, Seq::new(10))
+        .unwrap()
+        .with_concurrency(max);
+    delivery.handle_plan(range(10, 18));
+    let units: Vec<Unit> = (10..18).map(|seq| unit(seq, seq + 1, 1)).collect();
+    delivery.handle_encoded(&units);
+    delivery
+}
+
+/// What is to be sent next, and on its way from now on.
+fn send(delivery: &mut Delivery) -> (CallId, Vec<usize>) {
+    let Action::Send(units) = delivery.poll(at(0)) else {
+        panic!("nothing to send: {:?}", delivery.poll(at(0)));
+    };
+    (delivery.handle_sent(), units)
+}
+
+#[test]
+fn calls_go_side_by_side_and_are_committed_in_order() {
+    let mut delivery = eight_units(3);
+    // Two rounds earn two more calls.
+    delivery.concurrency.handle_accepted(true);
+    delivery.concurrency.handle_accepted(true);
+    delivery.concurrency.handle_accepted(true);
+    assert_eq!(delivery.concurrency(), 3);
+    let (first, units) = send(&mut delivery);
+    assert_eq!(units, [0, 1, 2]);
+    let (second, units) = send(&mut delivery);
+    assert_eq!(units, [3, 4, 5]);
+    let (third, units) = send(&mut delivery);
+    assert_eq!(units, [6, 7]);
+    assert_eq!(delivery.poll(at(0)), Action::Await);
+    assert!(!delivery.is_untouched(), "what is under way may be taken");
+    delivery.handle_answer(third, at(0), 0, Verdict::Accepted);
+    check_commit(&mut delivery, None);
+    delivery.handle_answer(first, at(0), 0, Verdict::Accepted);
+    check_commit(&mut delivery, Some((13, 3, 0, 0)));
+    assert_eq!(delivery.poll(at(0)), Action::Await);
+    delivery.handle_answer(second, at(0), 0, Verdict::Accepted);
+    check_commit(&mut delivery, Some((18, 5, 0, 0)));
+    assert_eq!(delivery.poll(at(0)), Action::Idle);
+}
+
+/// Calls that were made before a failure neither end the wait for it nor make it longer.
+#[test]
+fn one_throttled_round_is_one_failure() {
+    let mut delivery = eight_units(4);
+    for _ in 0..6 {
+        delivery.concurrency.handle_accepted(true);
+    }
+    assert_eq!(delivery.concurrency(), 4);
+    let calls: Vec<CallId> = (0..4).map(|_| send(&mut delivery).0).collect();
+    let slow = || Verdict::Retry(Retry::new(RetryClass::Throttled, "slow down"));
+    delivery.handle_answer(calls[1], at(0), HALF, slow());
+    delivery.handle_answer(calls[2], at(0), HALF, slow());
+    delivery.handle_answer(calls[0], at(0), HALF, Verdict::Accepted);
+    assert_eq!(delivery.poll(at(0)), Action::Await, "the last is under way");
+    delivery.handle_answer(calls[3], at(0), HALF, slow());
+    assert_eq!(delivery.concurrency(), 2);
+    assert_eq!(delivery.trouble().unwrap().failures, 1);
+    assert_eq!(delivery.poll(at(0)), Action::Wait(at(1)));
+    assert_eq!(delivery.poll(at(1)), Action::Send(vec![2, 3, 4]));
+    check_commit(&mut delivery, Some((12, 2, 0, 0)));
+    delivery.handle_verdict(at(1), HALF, Verdict::Accepted);
+    assert_eq!(delivery.trouble(), None);
+}
+
+/// Where the destination knows batches by their ids there is one call at a time.
+#[test]
+fn batches_with_ids_go_one_by_one() {
+    let delivery = Delivery::new(&retry_config(None), Remainder::Halves, Seq::ZERO).unwrap();
+    let mut delivery = delivery.with_concurrency(8);
+    for _ in 0..100 {
+        delivery.concurrency.handle_accepted(true);
+    }
+    assert_eq!(delivery.concurrency(), 1);
+}

@@ -22,7 +22,8 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
-use super::{Driver, LAST_ANSWER_MAX};
+use super::Driver;
+use super::send::LAST_ANSWER_MAX;
 use crate::deliver::build::Builder;
 use crate::deliver::{SETUP_PAUSE, Stop, told};
 use crate::intake::Shutdown;

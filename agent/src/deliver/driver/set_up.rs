@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::Driver;
 use crate::deliver::build::Recipe;
+use crate::deliver::calls::Calls;
 use crate::deliver::credentials::Keys;
 use crate::deliver::folder::BoundedFolder;
 use crate::deliver::{DestinationParts, Stop};
@@ -58,7 +59,8 @@ impl<'a> Driver<'a> {
         let folder = folder(&config.kind, &destination, &parts.rings);
         let committed = stretch.committed();
         let delivery = Delivery::new(&config.retry, remainder, committed)
-            .map_err(|error| Stop::Setup(error.to_string()))?;
+            .map_err(|error| Stop::Setup(error.to_string()))?
+            .with_concurrency(config.concurrency_max);
         Ok(Self {
             parts,
             key: (parts.index, id),
@@ -83,6 +85,7 @@ impl<'a> Driver<'a> {
             destination,
             delivery,
             transport,
+            calls: Calls::default(),
             folder,
             frames: VecDeque::new(),
             read_to: committed,

@@ -58,6 +58,7 @@ static FIREHOSE_KEYS: &[Key] = &[
     },
     FIPS,
     DUAL_STACK,
+    CONCURRENCY_MAX,
     Key {
         name: "packing",
         kind: Kind::Words(&["lines", "none"]),
@@ -105,6 +106,16 @@ static FIREHOSE_KEYS: &[Key] = &[
     },
 ];
 
+/// `concurrency_max`.
+pub(super) const CONCURRENCY_MAX: Key = Key {
+    name: "concurrency_max",
+    kind: Kind::Integer(range(1, 64)),
+    default: Default::Integer(4),
+    doc: "So many calls are under way at a time at most: the records of a batch are spread over \
+          them. There is one at first; another joins with each round that the service accepts, \
+          and half of them stop when it throttles or does not answer.",
+};
+
 /// `fips`.
 pub(super) const FIPS: Key = Key {
     name: "fips",
@@ -131,7 +142,7 @@ static FIREHOSE_BATCH: Section = Section {
                 max: FIREHOSE_CALL_BYTES_MAX,
                 why: "Firehose takes in one call",
             }),
-            default: Default::Text("4MB"),
+            default: Default::Text("2MB"),
             doc: "So many bytes before compression.",
         },
         Key {

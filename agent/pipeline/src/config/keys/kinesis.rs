@@ -1,7 +1,9 @@
 //! `[destinations.NAME]` with `type = "kinesis"`.
 
 use super::credentials::CREDENTIALS;
-use super::destination::{COMMON, COMPRESSION_LEVEL, DUAL_STACK, FIPS, METADATA, age_max};
+use super::destination::{
+    COMMON, COMPRESSION_LEVEL, CONCURRENCY_MAX, DUAL_STACK, FIPS, METADATA, age_max,
+};
 use super::tls::{PROXY_KEY, tls};
 use super::{Default, KIB, Key, Kind, MIB, Range, Section, TextRule, UrlRule};
 
@@ -36,6 +38,7 @@ static KEYS: &[Key] = &[
     },
     FIPS,
     DUAL_STACK,
+    CONCURRENCY_MAX,
     Key {
         name: "partition_key",
         kind: Kind::Text(TextRule::KeyTemplate),

@@ -32,6 +32,8 @@ pub struct DestinationConfig {
     pub compression_level: Option<u8>,
     /// How it is tried again.
     pub retry: RetryConfig,
+    /// Calls under way at a time, at most.
+    pub concurrency_max: u32,
     /// In which order waiting records leave.
     pub drain: DrainConfig,
     /// Where refused records are kept.

@@ -29,6 +29,10 @@ struct Coverage {
     crashes: u64,
     again: u64,
     short: u64,
+    /// Calls that were made while others were under way.
+    beside: u64,
+    /// The same that were lost in a crash, taken or not.
+    cut: u64,
 }
 
 struct Rng(u64);
@@ -63,6 +67,10 @@ struct Model {
     plan: Option<SeqRange>,
     durable: Commit,
     units: Vec<Unit>,
+    /// Calls that have no answer yet, with what they carry.
+    calls: Vec<(CallId, Vec<SeqRange>)>,
+    /// Calls under way at a time, at most.
+    concurrency_max: u32,
     /// Ranges that were sent for the plan under way.
     sent: BTreeSet<(u64, u64)>,
 }
@@ -91,6 +99,8 @@ impl Model {
             log,
             taken: BTreeSet::new(),
             buried: BTreeSet::new(),
+            concurrency_max: 1,
+            calls: Vec::new(),
             delivery: Delivery::new(&config, remainder, Seq::ZERO).unwrap(),
             config,
             plan: None,
@@ -99,6 +109,13 @@ impl Model {
             sent: BTreeSet::new(),
             rng,
         }
+        .with_concurrency()
+    }
+
+    fn with_concurrency(mut self) -> Self {
+        self.concurrency_max = u32::try_from(1 + self.rng.below(5)).unwrap();
+        self.delivery = self.delivery.with_concurrency(self.concurrency_max);
+        self
     }
 
     fn wanted(&self, range: SeqRange) -> impl Iterator<Item = u64> {
@@ -118,7 +135,7 @@ impl Model {
 
     fn step(&mut self, coverage: &mut Coverage) {
         if self.rng.below(20) == 0 {
-            self.crash();
+            self.crash(coverage);
             coverage.crashes += 1;
         }
         match self.delivery.poll(self.now) {
@@ -129,7 +146,9 @@ impl Model {
             }
             Action::Encode(range) => self.encode(range, coverage),
             Action::Send(units) => self.send(&units, coverage),
+            Action::Await => self.answer(coverage),
             Action::Wait(until) => {
+                assert!(self.calls.is_empty(), "seed {}", self.seed);
                 assert!(self.now < until, "seed {}", self.seed);
                 self.now = until;
             }
@@ -147,9 +166,20 @@ impl Model {
         }
     }
 
-    fn crash(&mut self) {
+    fn crash(&mut self, coverage: &mut Coverage) {
+        for (_, ranges) in std::mem::take(&mut self.calls) {
+            coverage.cut += 1;
+            // The service may have it all the same.
+            if self.rng.below(2) == 0 {
+                let all = ranges.iter().flat_map(|range| self.wanted(*range));
+                let all: Vec<u64> = all.collect();
+                self.taken.extend(all);
+            }
+        }
         let committed = self.durable.committed;
-        self.delivery = Delivery::new(&self.config, self.remainder, committed).unwrap();
+        self.delivery = Delivery::new(&self.config, self.remainder, committed)
+            .unwrap()
+            .with_concurrency(self.concurrency_max);
         if let Some(plan) = self.plan {
             // The agent remembers the end of a plan; it begins at the position.
             let left = SeqRange::new(committed, plan.end);
@@ -216,6 +246,22 @@ impl Model {
             assert_eq!(ranges.len(), 1, "seed {}", self.seed);
             self.check_id(ranges[0], coverage);
         }
+        coverage.beside += u64::from(!self.calls.is_empty());
+        let under_way: Vec<&SeqRange> = self.calls.iter().flat_map(|call| &call.1).collect();
+        let twice = ranges.iter().any(|range| under_way.contains(&range));
+        assert!(!twice, "sent while it is under way, seed {}", self.seed);
+        self.calls.push((self.delivery.handle_sent(), ranges));
+        let count = u32::try_from(self.calls.len()).unwrap();
+        assert!(count <= self.concurrency_max, "seed {}", self.seed);
+        if self.rng.below(3) == 0 {
+            self.answer(coverage);
+        }
+    }
+
+    /// One of the calls under way gets its answer.
+    fn answer(&mut self, coverage: &mut Coverage) {
+        let at = self.rng.below(u64::try_from(self.calls.len()).unwrap());
+        let (call, ranges) = self.calls.swap_remove(usize::try_from(at).unwrap());
         let all: Vec<u64> = ranges
             .iter()
             .flat_map(|range| self.wanted(*range))
@@ -234,7 +280,7 @@ impl Model {
         }
         self.now = self.now.after(Duration::from_secs(self.rng.below(4)));
         let random = u32::try_from(self.rng.next() >> 32).unwrap();
-        self.delivery.handle_verdict(self.now, random, verdict);
+        self.delivery.handle_answer(call, self.now, random, verdict);
     }
 
     fn retry(&mut self) -> Retry {
@@ -347,9 +393,11 @@ fn everything_ends_and_nothing_is_committed_early() {
         crashes,
         again,
         short,
+        beside,
+        cut,
     } = coverage;
     for count in [
-        accepted, rejected, retries, partial, splits, gave_up, crashes, again, short,
+        accepted, rejected, retries, partial, splits, gave_up, crashes, again, short, beside, cut,
     ] {
         assert!(count > 100, "{coverage:?}");
     }
