@@ -8,12 +8,15 @@ use serde_json::Value;
 use crate::harness::{Agent, Certificates, Folder, Moto, append};
 
 /// An agent that follows a file of JSON lines into moto's stream, with these keys.
+///
+/// One call at a time: moto gives records of concurrent calls the same sequence number, and keeps
+/// one of them.
 fn start(folder: &Folder, moto: &Moto, certificates: &Certificates, keys: &str) -> Agent {
     let config = format!(
         "[sources.app]\ntype = \"file\"\npaths = [\"{}\"]\ntransforms = [\"parse\"]\n\
          [transforms.parse]\ntype = \"parse\"\nformat = \"json\"\n\
          [destinations.stream]\ntype = \"kinesis\"\nstream = \"{}\"\nregion = \"{}\"\n\
-         endpoint = \"{}\"\nbatch = {{ age_max = \"100ms\" }}\n\
+         endpoint = \"{}\"\nbatch = {{ age_max = \"100ms\" }}\nconcurrency_max = 1\n\
          credentials = {{ access_key_id = \"{}\", secret_access_key = \"{}\" }}\n{}{keys}",
         folder.text("input.log"),
         Moto::STREAM,
