@@ -22,9 +22,11 @@ pub(super) struct Call {
     pub(super) bytes: u64,
 }
 
+type Pending = Pin<Box<dyn Future<Output = Answer>>>;
+
 /// No more of them than the delivery allows.
 #[derive(Default)]
-pub(super) struct Calls(Vec<(Call, Pin<Box<dyn Future<Output = Answer>>>)>);
+pub(super) struct Calls(Vec<(Call, Pending)>);
 
 impl std::fmt::Debug for Calls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
