@@ -3,7 +3,7 @@
 mod model;
 
 use super::*;
-use crate::destination::UnitFate;
+use crate::destination::{Retry, UnitFate, UnitVerdict};
 
 fn at(seconds: u64) -> Monotonic {
     Monotonic::from_start(Duration::from_secs(seconds))
