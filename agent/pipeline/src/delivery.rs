@@ -11,7 +11,7 @@
 //! it: after a crash the same plan leads to the same batches with the same ids.
 //!
 //! Where the order of a batch is not promised its units go out in several calls at a time, as many
-//! as [`Concurrency`] allows: a crash then repeats at most what was under way.
+//! as `concurrency` tells: a crash then repeats at most what was under way.
 
 mod concurrency;
 mod piece;
