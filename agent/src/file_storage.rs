@@ -78,6 +78,15 @@ impl Storage for FileStorage {
     }
 }
 
+/// Puts a whole file in the place of another; a cut leaves one of them. Its name is durable once
+/// its folder is synced.
+pub(crate) fn replace_file(unfinished: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(unfinished)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(unfinished, path)
+}
+
 /// Makes a name durable: a new or renamed file is only there once its folder is synced.
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()

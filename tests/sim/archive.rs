@@ -116,10 +116,10 @@ impl World {
     /// Makes everything durable but what waits for the archive, and that too if it is written.
     fn sync(&mut self) {
         self.ring.sync().unwrap();
-        if !self.books.archive_due().1 {
+        if !self.books.has_unarchived() {
             self.promise();
         }
-        if self.books.archive_due().0 && self.rng.one_in(2) {
+        if self.books.is_archive_changed() && self.rng.one_in(2) {
             let before = self.checkpoints();
             self.archive = Some(self.books.encode_archive(&self.ring));
             if self.rng.one_in(5) {
@@ -134,7 +134,7 @@ impl World {
                 before,
                 "an archive changes no checkpoint"
             );
-            assert!(!self.books.archive_due().0);
+            assert!(!self.books.is_archive_changed());
             self.promise();
         }
     }
@@ -204,7 +204,7 @@ fn run(seed: u64) -> Seen {
     }
     // An end in order loses nothing.
     world.ring.sync().unwrap();
-    if world.books.archive_due().0 {
+    if world.books.is_archive_changed() {
         world.archive = Some(world.books.encode_archive(&world.ring));
     }
     let before = world.checkpoints();

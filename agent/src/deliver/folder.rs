@@ -1,6 +1,6 @@
 //! A folder of files with a bound on its size; the oldest make room.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -10,7 +10,7 @@ use pipeline::time::WallClock;
 use rustix::fs::FlockOperation;
 use tokio::task::spawn_blocking;
 
-use crate::file_storage::sync_folder;
+use crate::file_storage::{replace_file, sync_folder};
 
 /// What a file is called until it is whole.
 const UNFINISHED: &str = ".unfinished";
@@ -75,7 +75,7 @@ impl BoundedFolder {
         }
         let path = self.path.join(name);
         let unfinished = self.path.join(format!("{name}{UNFINISHED}"));
-        replace(&unfinished, &path, bytes).map_err(|error| {
+        replace_file(&unfinished, &path, bytes).map_err(|error| {
             drop(std::fs::remove_file(&unfinished));
             at(&path, &error)
         })?;
@@ -117,13 +117,6 @@ fn lock(path: &Path) -> io::Result<std::fs::File> {
         tracing::debug!(%error, "{} cannot be locked", path.display());
     }
     Ok(folder)
-}
-
-fn replace(unfinished: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = std::fs::File::create(unfinished)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(unfinished, path)
 }
 
 #[cfg(test)]

@@ -17,12 +17,14 @@ impl Books {
         is_good
     }
 
-    /// Whether the archive is to be written, and whether a cut before that would lose checkpoints.
-    pub fn archive_due(&self) -> (bool, bool) {
-        let archive = self.archive.as_ref();
-        archive.map_or((false, false), |archive| {
-            (archive.is_changed(), archive.has_unwritten())
-        })
+    /// Whether the archive is to be written anew.
+    pub fn is_archive_changed(&self) -> bool {
+        self.archive.as_ref().is_some_and(Archive::is_changed)
+    }
+
+    /// Whether a cut before the archive is written would lose checkpoints.
+    pub fn has_unarchived(&self) -> bool {
+        self.archive.as_ref().is_some_and(Archive::has_unwritten)
     }
 
     /// What the archive is to hold from here on; everything that was put must be durable. Once it

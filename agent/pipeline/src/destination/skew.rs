@@ -2,7 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::HttpResponse;
+use super::{HttpResponse, Retry, RetryClass, TransportError, Verdict};
 use crate::time::WallClock;
 
 /// A slower exchange says too little about the moment its `Date` was written.
@@ -50,6 +50,59 @@ impl ClockSkew {
         let half_ms = i64::try_from(response.elapsed.as_millis() / 2).unwrap_or(0);
         let middle = response.received_at.as_millis().saturating_sub(half_ms);
         self.millis = Some(date.as_millis().saturating_sub(middle));
+    }
+}
+
+/// Services forgive five minutes and more; a clock that is further off explains a refusal.
+const SKEW_MAX_MS: u64 = 4 * 60 * 1000;
+
+/// What was known of a service's clock before and after an answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clocks {
+    pub(super) signed_with: ClockSkew,
+    pub(super) learned: ClockSkew,
+}
+
+impl Clocks {
+    /// Has `skew` learn from an answer.
+    pub(super) fn learn(
+        skew: &mut ClockSkew,
+        result: Result<&HttpResponse, &TransportError>,
+    ) -> Self {
+        let signed_with = *skew;
+        if let Ok(response) = result {
+            skew.learn(response);
+        }
+        Self {
+            signed_with,
+            learned: *skew,
+        }
+    }
+
+    /// Whether the answer has told that the request was signed at a wrong time.
+    pub(super) fn were_wrong(self) -> bool {
+        let before = self.signed_with.millis().unwrap_or(0);
+        let after = self.learned.millis().unwrap_or(before);
+        after.abs_diff(before) > SKEW_MAX_MS
+    }
+
+    /// A refused signature: the clock, if it was wrong when signing, else the key. `is_of_time`
+    /// when the service says that it is the time.
+    pub(super) fn signature_refused(self, is_of_time: bool, reason: &str) -> Verdict {
+        Verdict::Retry(if self.were_wrong() {
+            let seconds = self.learned.millis().unwrap_or(0) / 1000;
+            Retry {
+                class: RetryClass::Clock,
+                reason: format!("{reason}; this clock is {seconds} s behind, which is corrected"),
+                after: Some(Duration::ZERO),
+            }
+        } else if is_of_time {
+            let advice = "its clock is not known for sure: set the clock of this machine";
+            Retry::new(RetryClass::Clock, format!("{reason}; {advice}"))
+        } else {
+            let advice = "check the secret access key";
+            Retry::new(RetryClass::Credentials, format!("{reason}; {advice}"))
+        })
     }
 }
 

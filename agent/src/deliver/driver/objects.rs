@@ -68,8 +68,6 @@ impl Driver<'_> {
             }
             sent_bytes += encoded.len;
             batch.objects.remove(0);
-            // What was stored is not sent again, unless the agent ends before the batch does.
-            self.current = Some((range, EncodedBatch::Objects(batch.clone())));
         }
         Ok((Verdict::Accepted, sent_bytes))
     }

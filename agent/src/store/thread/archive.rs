@@ -1,7 +1,7 @@
 //! The file beside a ring that has the checkpoints for which the ring has no room.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use pipeline::books::Books;
 use tokio::time::Instant;
 
 use super::Store;
-use crate::file_storage::sync_folder;
+use crate::file_storage::{replace_file, sync_folder};
 
 /// It is written so often at most, unless something waits for it: with more busy files than the
 /// ring has room for it is about 1 MiB each time.
@@ -55,7 +55,7 @@ impl ArchiveFile {
 impl<S: Storage> Store<S> {
     /// When the archive is due without anything else to sync.
     pub(super) fn archive_at(&self) -> Option<Instant> {
-        let is_due = self.books.archive_due().0 && !self.ring.is_pending();
+        let is_due = self.books.is_archive_changed() && !self.ring.is_pending();
         let archive = self.archive.as_ref().filter(|_| is_due)?;
         Some(
             archive
@@ -66,11 +66,11 @@ impl<S: Storage> Store<S> {
 
     /// Writes the archive if it is time, after a sync that left nothing pending.
     pub(super) fn archive(&mut self, is_last: bool) {
-        let (is_changed, has_unwritten) = self.books.archive_due();
+        let is_changed = self.books.is_archive_changed();
         let Some(archive) = self.archive.as_mut().filter(|_| is_changed) else {
             return;
         };
-        let is_awaited = has_unwritten && !self.owed_for_states.is_empty();
+        let is_awaited = self.books.has_unarchived() && !self.owed_for_states.is_empty();
         let is_early = archive
             .written_at
             .is_some_and(|at| at.elapsed() < ARCHIVE_INTERVAL);
@@ -79,7 +79,7 @@ impl<S: Storage> Store<S> {
         }
         let bytes = self.books.encode_archive(&self.ring);
         archive.written_at = Some(Instant::now());
-        match replace(&archive.path, &bytes) {
+        match write(&archive.path, &bytes) {
             Ok(()) => {
                 archive.failed = false;
                 self.books.handle_archived(&mut self.ring);
@@ -105,12 +105,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Puts a whole file in the place of another, durably.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let unfinished = path.with_extension("new");
-    let mut file = File::create(&unfinished)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&unfinished, path)?;
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_file(&path.with_extension("new"), path, bytes)?;
     path.parent().map_or(Ok(()), sync_folder)
 }

@@ -90,8 +90,7 @@ impl<S: Storage> Store<S> {
         }
         self.sync()?;
         self.archive(true);
-        let has_unwritten = self.books.archive_due().1;
-        Ok(Ok(!self.ring.is_pending() && !has_unwritten))
+        Ok(Ok(!self.ring.is_pending() && !self.books.has_unarchived()))
     }
 
     /// Forgets the checkpoints of a source that has them in another ring.

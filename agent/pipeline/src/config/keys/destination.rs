@@ -41,21 +41,8 @@ static FIREHOSE_KEYS: &[Key] = &[
         default: Default::Required,
         doc: "Name of the delivery stream.",
     },
-    Key {
-        name: "region",
-        kind: Kind::Text(TextRule::Region),
-        default: Default::Required,
-        doc: "AWS region, such as `eu-west-1`; it also names the endpoint.",
-    },
-    Key {
-        name: "endpoint",
-        kind: Kind::Url(UrlRule {
-            schemes: &["https", "http"],
-            path: true,
-        }),
-        default: Default::Absent("the endpoint of the region"),
-        doc: "Another endpoint, for a VPC endpoint or a test.",
-    },
+    aws_region("AWS region, such as `eu-west-1`; it also names the endpoint."),
+    aws_endpoint("Another endpoint, for a VPC endpoint or a test."),
     FIPS,
     DUAL_STACK,
     CONCURRENCY_MAX,
@@ -105,6 +92,29 @@ static FIREHOSE_KEYS: &[Key] = &[
         doc: "When a call is made.",
     },
 ];
+
+/// `region`.
+pub(super) const fn aws_region(doc: &'static str) -> Key {
+    Key {
+        name: "region",
+        kind: Kind::Text(TextRule::Region),
+        default: Default::Required,
+        doc,
+    }
+}
+
+/// `endpoint`.
+pub(super) const fn aws_endpoint(doc: &'static str) -> Key {
+    Key {
+        name: "endpoint",
+        kind: Kind::Url(UrlRule {
+            schemes: &["https", "http"],
+            path: true,
+        }),
+        default: Default::Absent("the endpoint of the region"),
+        doc,
+    }
+}
 
 /// `concurrency_max`.
 pub(super) const CONCURRENCY_MAX: Key = Key {

@@ -2,10 +2,11 @@
 
 use super::credentials::CREDENTIALS;
 use super::destination::{
-    COMMON, COMPRESSION_LEVEL, CONCURRENCY_MAX, DUAL_STACK, FIPS, METADATA, age_max,
+    COMMON, COMPRESSION_LEVEL, CONCURRENCY_MAX, DUAL_STACK, FIPS, METADATA, age_max, aws_endpoint,
+    aws_region,
 };
 use super::tls::{PROXY_KEY, tls};
-use super::{Default, KIB, Key, Kind, MIB, Range, Section, TextRule, UrlRule};
+use super::{Default, KIB, Key, Kind, MIB, Range, Section, TextRule};
 
 const CALL_COUNT_MAX: u64 = 500;
 
@@ -21,21 +22,8 @@ static KEYS: &[Key] = &[
         default: Default::Required,
         doc: "Name of the data stream.",
     },
-    Key {
-        name: "region",
-        kind: Kind::Text(TextRule::Region),
-        default: Default::Required,
-        doc: "AWS region, such as `eu-west-1`; it also names the endpoint.",
-    },
-    Key {
-        name: "endpoint",
-        kind: Kind::Url(UrlRule {
-            schemes: &["https", "http"],
-            path: true,
-        }),
-        default: Default::Absent("the endpoint of the region"),
-        doc: "Another endpoint, for a VPC endpoint or a test.",
-    },
+    aws_region("AWS region, such as `eu-west-1`; it also names the endpoint."),
+    aws_endpoint("Another endpoint, for a VPC endpoint or a test."),
     FIPS,
     DUAL_STACK,
     CONCURRENCY_MAX,

@@ -1,9 +1,11 @@
 //! `type = "s3"`.
 
 use super::credentials::CREDENTIALS;
-use super::destination::{COMMON, COMPRESSION_LEVEL, FORMAT, METADATA, age_max, count_max};
+use super::destination::{
+    COMMON, COMPRESSION_LEVEL, FORMAT, METADATA, age_max, aws_endpoint, aws_region, count_max,
+};
 use super::tls::{PROXY_KEY, tls};
-use super::{Default, KIB, Key, Kind, MIB, Range, Section, TextRule, UrlRule, range};
+use super::{Default, KIB, Key, Kind, MIB, Range, Section, TextRule, range};
 
 pub(super) static S3: Section = Section {
     doc: "Stores objects in a bucket of Amazon S3, or of another store that speaks like it. \
@@ -25,21 +27,8 @@ static PLACE: &[Key] = &[
         default: Default::Required,
         doc: "Name of the bucket.",
     },
-    Key {
-        name: "region",
-        kind: Kind::Text(TextRule::Region),
-        default: Default::Required,
-        doc: "Region of the bucket, such as `eu-west-1`; it also names the endpoint.",
-    },
-    Key {
-        name: "endpoint",
-        kind: Kind::Url(UrlRule {
-            schemes: &["https", "http"],
-            path: true,
-        }),
-        default: Default::Absent("the endpoint of the region"),
-        doc: "Another endpoint: a VPC endpoint, MinIO, Ceph.",
-    },
+    aws_region("Region of the bucket, such as `eu-west-1`; it also names the endpoint."),
+    aws_endpoint("Another endpoint: a VPC endpoint, MinIO, Ceph."),
     Key {
         name: "addressing",
         kind: Kind::Words(&["auto", "virtual", "path"]),

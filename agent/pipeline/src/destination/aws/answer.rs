@@ -9,8 +9,9 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::super::http::{describe, excerpt, no_response, redirect, retry_after};
+use super::super::skew::Clocks;
 use super::super::{
-    ClockSkew, HttpResponse, Refusal, Retry, RetryClass, TransportError, UnitVerdict, Verdict,
+    HttpResponse, Refusal, Retry, RetryClass, TransportError, UnitVerdict, Verdict,
 };
 
 const THROTTLED: [&str; 14] = [
@@ -69,16 +70,6 @@ const SHAPE: [&str; 5] = [
     "ValidationError",
     "ValidationException",
 ];
-
-/// Services forgive five minutes and more.
-const SKEW_MAX_MS: u64 = 4 * 60 * 1000;
-
-/// What was known of the service's clock before and after an answer.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Clocks {
-    pub(super) signed_with: ClockSkew,
-    pub(super) learned: ClockSkew,
-}
 
 /// What a code means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,9 +215,9 @@ fn interpret_error(response: &HttpResponse, clocks: Clocks) -> Verdict {
     };
     let denied = error.code.starts_with("AccessDenied");
     match classify(&error.code, &error.message, response.status) {
-        Kind::Signature => signature_retry(&error, &reason, clocks),
-        Kind::Retry(RetryClass::Configuration) if denied && clocks.step_ms() > SKEW_MAX_MS => {
-            signature_retry(&error, &reason, clocks)
+        Kind::Signature => clocks.signature_refused(error.is_of_time(), &reason),
+        Kind::Retry(RetryClass::Configuration) if denied && clocks.were_wrong() => {
+            clocks.signature_refused(true, &reason)
         }
         Kind::Retry(class) => retry(class, reason),
         Kind::Shape => Verdict::TooLarge(Refusal {
@@ -238,29 +229,6 @@ fn interpret_error(response: &HttpResponse, clocks: Clocks) -> Verdict {
             reason,
         }),
     }
-}
-
-/// A refused signature: the clock, if it was wrong when signing, else the key.
-fn signature_retry(error: &ServiceError, reason: &str, clocks: Clocks) -> Verdict {
-    let of_time = matches!(
-        error.code.as_str(),
-        "RequestExpired" | "RequestTimeTooSkewed"
-    ) || error.message.contains("Signature expired")
-        || error.message.contains("not yet current");
-    Verdict::Retry(if clocks.step_ms() > SKEW_MAX_MS {
-        let seconds = clocks.learned.millis().unwrap_or(0) / 1000;
-        Retry {
-            class: RetryClass::Clock,
-            reason: format!("{reason}; this clock is {seconds} s behind, which is corrected"),
-            after: Some(Duration::ZERO),
-        }
-    } else if of_time {
-        let advice = "its clock is not known for sure: set the clock of this machine";
-        Retry::new(RetryClass::Clock, format!("{reason}; {advice}"))
-    } else {
-        let advice = "check the secret access key";
-        Retry::new(RetryClass::Credentials, format!("{reason}; {advice}"))
-    })
 }
 
 fn classify(code: &str, message: &str, status: u16) -> Kind {
@@ -312,16 +280,16 @@ fn asked_pause(response: &HttpResponse) -> Option<Duration> {
     millis.or_else(|| retry_after(response))
 }
 
-impl Clocks {
-    /// How far the answer has moved what is known of the service's clock.
-    fn step_ms(self) -> u64 {
-        let before = self.signed_with.millis().unwrap_or(0);
-        let after = self.learned.millis().unwrap_or(before);
-        after.abs_diff(before)
-    }
-}
-
 impl ServiceError {
+    /// Whether a signature was refused for its time.
+    fn is_of_time(&self) -> bool {
+        matches!(
+            self.code.as_str(),
+            "RequestExpired" | "RequestTimeTooSkewed"
+        ) || self.message.contains("Signature expired")
+            || self.message.contains("not yet current")
+    }
+
     /// From the header of REST services, the JSON of this one, or the XML of query services.
     fn of(response: &HttpResponse) -> Self {
         let json: JsonError = serde_json::from_slice(&response.body).unwrap_or_default();

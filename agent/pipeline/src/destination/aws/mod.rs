@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::credentials::Credentials;
 use super::http::USER_AGENT;
 use super::sigv4::{self, PathStyle, Signing, TokenStyle};
+use super::skew::Clocks;
 use super::{ClockSkew, HttpRequest, HttpResponse, Retry, RetryClass, TransportError, Verdict};
 use crate::config::AwsEndpoint;
 use crate::time::WallClock;
@@ -126,14 +127,7 @@ impl Caller {
         count: usize,
         result: Result<&HttpResponse, &TransportError>,
     ) -> Verdict {
-        let signed_with = self.skew;
-        if let Ok(response) = result {
-            self.skew.learn(response);
-        }
-        let clocks = answer::Clocks {
-            signed_with,
-            learned: self.skew,
-        };
+        let clocks = Clocks::learn(&mut self.skew, result);
         answer::interpret(count, result, clocks)
     }
 }

@@ -2,10 +2,9 @@
 //!
 //! Nothing is given up because of an answer that is not understood.
 
-use std::time::Duration;
-
 use super::super::http::{describe, excerpt, no_response, retry_after};
-use super::super::{ClockSkew, HttpResponse, Refusal, Retry, RetryClass, TransportError, Verdict};
+use super::super::skew::Clocks;
+use super::super::{HttpResponse, Refusal, Retry, RetryClass, TransportError, Verdict};
 
 const THROTTLED: [&str; 6] = [
     "BandwidthLimitExceeded",
@@ -54,16 +53,6 @@ const REGION: [&str; 4] = [
     "PermanentRedirect",
     "TemporaryRedirect",
 ];
-
-/// S3 forgives 15 minutes.
-const SKEW_MAX_MS: u64 = 4 * 60 * 1000;
-
-/// What was known of the service's clock before and after an answer.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Clocks {
-    pub(super) signed_with: ClockSkew,
-    pub(super) learned: ClockSkew,
-}
 
 /// What `result` says about an object.
 pub(super) fn interpret(result: Result<&HttpResponse, &TransportError>, clocks: Clocks) -> Verdict {
@@ -116,7 +105,9 @@ fn interpret_error(response: &HttpResponse, error: &ServiceError, clocks: Clocks
         _ if THROTTLED.contains(&code) => retry(RetryClass::Throttled, reason),
         _ if TRANSIENT.contains(&code) => retry(RetryClass::Transient, reason),
         _ if CREDENTIALS.contains(&code) => retry(RetryClass::Credentials, reason),
-        _ if SIGNATURE.contains(&code) => signature(code, &reason, clocks),
+        _ if SIGNATURE.contains(&code) => {
+            clocks.signature_refused(code != "SignatureDoesNotMatch", &reason)
+        }
         _ if SIZE.contains(&code) => Verdict::TooLarge(refusal(reason)),
         _ if REGION.contains(&code) || (300..400).contains(&response.status) => {
             let advice = match told_region {
@@ -129,7 +120,7 @@ fn interpret_error(response: &HttpResponse, error: &ServiceError, clocks: Clocks
             retry(RetryClass::Configuration, format!("{reason}; {advice}"))
         }
         "KeyTooLongError" => Verdict::Rejected(refusal(reason)),
-        "AccessDenied" if clocks.step_ms() > SKEW_MAX_MS => signature(code, &reason, clocks),
+        "AccessDenied" if clocks.were_wrong() => clocks.signature_refused(true, &reason),
         "NotImplemented" => {
             let advice = "this store does not know a header: try if_none_match = false or \
                           checksum = \"none\"";
@@ -143,34 +134,6 @@ fn interpret_error(response: &HttpResponse, error: &ServiceError, clocks: Clocks
             400..=499 | 501 => retry(RetryClass::Configuration, reason),
             _ => retry(RetryClass::Transient, reason),
         },
-    }
-}
-
-/// A refused signature: the clock, if it was wrong when signing, else the key.
-fn signature(code: &str, reason: &str, clocks: Clocks) -> Verdict {
-    let of_time = code != "SignatureDoesNotMatch";
-    Verdict::Retry(if clocks.step_ms() > SKEW_MAX_MS {
-        let seconds = clocks.learned.millis().unwrap_or(0) / 1000;
-        Retry {
-            class: RetryClass::Clock,
-            reason: format!("{reason}; this clock is {seconds} s behind, which is corrected"),
-            after: Some(Duration::ZERO),
-        }
-    } else if of_time {
-        let advice = "its clock is not known for sure: set the clock of this machine";
-        Retry::new(RetryClass::Clock, format!("{reason}; {advice}"))
-    } else {
-        let advice = "check the secret access key";
-        Retry::new(RetryClass::Credentials, format!("{reason}; {advice}"))
-    })
-}
-
-impl Clocks {
-    /// How far the answer has moved what is known of the service's clock.
-    fn step_ms(self) -> u64 {
-        let before = self.signed_with.millis().unwrap_or(0);
-        let after = self.learned.millis().unwrap_or(before);
-        after.abs_diff(before)
     }
 }
 

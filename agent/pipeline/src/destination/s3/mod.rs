@@ -17,6 +17,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::credentials::Credentials;
 use super::http::USER_AGENT;
 use super::sigv4::{self, PathStyle, Signing, TokenStyle, encode_path, encode_value};
+use super::skew::Clocks;
 use super::{
     ClockSkew, Folder, HttpRequest, HttpResponse, Retry, RetryClass, Sender, SeqRange,
     TransportError, Unit, Verdict,
@@ -229,14 +230,7 @@ impl S3 {
     }
 
     pub(super) fn interpret(&mut self, result: Result<&HttpResponse, &TransportError>) -> Verdict {
-        let signed_with = self.skew;
-        if let Ok(response) = result {
-            self.skew.learn(response);
-        }
-        let clocks = answer::Clocks {
-            signed_with,
-            learned: self.skew,
-        };
+        let clocks = Clocks::learn(&mut self.skew, result);
         answer::interpret(result, clocks)
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::destination::ClockSkew;
 use crate::time::WallClock;
 
 const NOW: WallClock = WallClock::from_millis(1_795_452_000_000);

@@ -1,4 +1,7 @@
+use std::time::Duration;
+
 use super::*;
+use crate::destination::ClockSkew;
 use crate::time::WallClock;
 
 fn response(status: u16, headers: &[(&str, &str)], body: &str) -> HttpResponse {
