@@ -18,6 +18,7 @@ use rustls_pki_types::UnixTime;
 use tokio::sync::watch;
 
 use crate::telemetry::ClockStatus;
+use crate::time_daemons;
 
 const FAR_AWAY: Duration = Duration::from_hours(24 * 365 * 30);
 
@@ -27,9 +28,12 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// systemd-timesyncd touches it whenever a server has told the time.
 pub(crate) const CONFIRMED: &str = "/run/systemd/timesync/synchronized";
 
-/// How often the time daemon is looked at while nothing is known, and later.
+/// How often the mark of systemd-timesyncd is looked at while nothing is known, and later.
 const LOOK_UNSYNCED: Duration = Duration::from_secs(1);
 const LOOK_SYNCED: Duration = Duration::from_secs(10);
+
+/// How often other daemons are asked: servers of NTP may ignore who asks every 8 s.
+const ASK: Duration = Duration::from_secs(10);
 
 static MACHINE: LazyLock<Machine> = LazyLock::new(Machine::look);
 
@@ -43,6 +47,8 @@ pub(crate) struct Clock {
 struct Machine {
     boot: BootId,
     clock: Mutex<BootClock>,
+    /// When a daemon that has to be asked was last in step, as it said when it was last asked.
+    told: Mutex<Option<WallClock>>,
     /// The latest moment of an earlier boot that is known, in milliseconds since 1970.
     earlier_ms: AtomicI64,
     /// Counts what was learnt.
@@ -159,9 +165,15 @@ impl Clock {
         }
     }
 
-    /// Looks for ever whether the time daemon has told the time.
+    /// Looks for ever whether a time daemon has told the time.
     pub(crate) async fn watch(&self) {
+        let mut asked: Option<Instant> = None;
         loop {
+            if asked.is_none_or(|asked| asked.elapsed() >= ASK) {
+                asked = Some(Instant::now());
+                let told = time_daemons::ask().await;
+                *MACHINE.told() = told;
+            }
             MACHINE.look_at_daemon();
             let is_synced = MACHINE.clock().is_synced();
             let pause = if is_synced {
@@ -210,6 +222,7 @@ impl Machine {
         let machine = Self {
             boot,
             clock: Mutex::new(BootClock::new(boot.tag(), false)),
+            told: Mutex::new(None),
             earlier_ms: AtomicI64::new(0),
             changes: watch::Sender::new(0),
         };
@@ -221,10 +234,16 @@ impl Machine {
         self.clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn told(&self) -> MutexGuard<'_, Option<WallClock>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn look_at_daemon(&self) {
         let touched = fs::metadata(CONFIRMED).and_then(|file| file.modified());
+        let touched = touched.ok().map(since_epoch);
         let reading = Reading {
-            confirmed: touched.ok().map(since_epoch),
+            // The later one, where there are two.
+            confirmed: touched.max(*self.told()),
             wall: wall(),
             boottime: boottime(),
         };

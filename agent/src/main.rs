@@ -27,6 +27,7 @@ mod source;
 mod stamp;
 mod store;
 mod telemetry;
+mod time_daemons;
 mod tls;
 mod transport;
 

@@ -274,6 +274,25 @@ fn each_boot_is_put_right_by_what_it_learned() {
     gateway.check_corrected(&third);
 }
 
+/// chronyd where it answers `chronyc`, and as a server of NTP, which other daemons are as well.
+#[test]
+fn a_time_daemon_that_is_asked_tells_the_time() {
+    const SERVER: &str = "local stratum 5\nbindaddress 127.0.0.9\nport 123\nallow\ncmdport 0\n";
+    const FOLLOWS: &str = "server 127.0.0.9 iburst minpoll 0 maxpoll 0\n";
+    for more in ["port 0\n", "cmdport 0\nallow\nbindaddress 127.0.0.1\n"] {
+        let Some(mut gateway) = Gateway::new(Receiver::start_down()) else {
+            return;
+        };
+        let follower = format!("{FOLLOWS}{more}");
+        if !gateway.machine.run_chronyd(&[SERVER, &follower]) {
+            return;
+        }
+        gateway.start();
+        let clock = gateway.wait_for_clock(true);
+        assert_eq!(clock["by"], "time daemon", "{more}");
+    }
+}
+
 #[test]
 fn a_destination_over_tls_tells_the_time() {
     let folder = Folder::new();

@@ -32,6 +32,7 @@ pub mod stored;
 pub mod tail;
 pub mod tally;
 pub mod time;
+pub mod time_daemon;
 pub mod transform;
 pub mod turns;
 pub mod websocket;

@@ -21,6 +21,8 @@ pub(crate) struct Machine {
     /// How long it ran when the host had run so long as now; what a time namespace adds.
     boottime_offset_s: i64,
     wall_offset_s: i64,
+    /// Starts what runs beside the agent, in a network of their own.
+    beside: String,
 }
 
 impl Machine {
@@ -42,6 +44,7 @@ impl Machine {
             boots: 0,
             boottime_offset_s: 0,
             wall_offset_s: 0,
+            beside: String::new(),
         };
         fs::create_dir_all(machine.folder.join("timesync")).unwrap();
         machine.reboot();
@@ -91,6 +94,34 @@ impl Machine {
         file.set_modified(SystemTime::now()).unwrap();
     }
 
+    /// Runs chronyd with each of these configurations beside the agent, from its next start on;
+    /// none of them touches a clock. The machine then has a network of its own.
+    ///
+    /// False, with a word about it, where there is no chronyd.
+    pub(crate) fn run_chronyd(&mut self, configurations: &[&str]) -> bool {
+        let find = "PATH=$PATH:/usr/sbin:/sbin command -v chronyd";
+        let found = Command::new("sh").args(["-c", find]).output().unwrap();
+        if !found.status.success() {
+            eprintln!("SKIPPED: there is no chronyd");
+            return false;
+        }
+        let chronyd = String::from_utf8(found.stdout).unwrap();
+        self.beside = "ip link set lo up && ".to_owned();
+        for (number, configuration) in configurations.iter().enumerate() {
+            let file = self.folder.join(format!("chrony{number}.conf"));
+            let own = format!("bindcmdaddress /\npidfile {}.pid\n", file.display());
+            write(&file, format!("{configuration}{own}"));
+            // It dies with the agent, which the shell becomes.
+            let start = format!(
+                "{{ setpriv --pdeathsig KILL {} -x -n -u root -f {} & }} && ",
+                chronyd.trim(),
+                file.display()
+            );
+            self.beside.push_str(&start);
+        }
+        true
+    }
+
     /// Starts an agent on it, and waits until it is ready.
     pub(crate) fn start(&self, agent: &mut Agent) {
         self.launch(agent);
@@ -100,26 +131,22 @@ impl Machine {
     fn launch(&self, agent: &mut Agent) {
         let at = |name: &str| self.folder.join(name).to_str().unwrap().to_owned();
         let script = format!(
-            "mount --bind {} /proc/sys/kernel/random/boot_id && mount -t tmpfs none /run && \
+            "{}mount --bind {} /proc/sys/kernel/random/boot_id && mount -t tmpfs none /run && \
              mkdir -p /run/systemd/timesync && mount --bind {} /run/systemd/timesync && \
              exec env 'LD_PRELOAD={FAKETIME}' FAKETIME_TIMESTAMP_FILE={} FAKETIME_NO_CACHE=1 \
              FAKETIME_DONT_FAKE_MONOTONIC=1 DONT_FAKE_MONOTONIC=1 NO_FAKE_STAT=1 \"$@\"",
+            self.beside,
             at("boot_id"),
             at("timesync"),
             at("faketime"),
         );
         let offset = self.boottime_offset_s.to_string();
-        agent.launch_under(&[
-            "unshare",
-            "--mount",
-            "--time",
-            "--boottime",
-            &offset,
-            "sh",
-            "-c",
-            &script,
-            "sh",
-        ]);
+        let mut wrapper = vec!["unshare", "--mount", "--time", "--boottime", &offset];
+        if !self.beside.is_empty() {
+            wrapper.push("--net");
+        }
+        wrapper.extend(["sh", "-c", &script, "sh"]);
+        agent.launch_under(&wrapper);
     }
 }
 

@@ -8,9 +8,9 @@ const PLAUSIBLE_MS: i64 = 1_735_689_600_000;
 
 /// Judges the clock: what it shows, and whether somebody says that it is synchronized.
 pub fn judge_clock(now_ms: i64, is_synchronized: Option<bool>) -> Finding {
-    const HINT: &str = "run systemd-timesyncd; where chrony, ntpd or a battery clock keeps the \
-                        time, write clock = \"trusted\" into [agent]. TLS refuses certificates \
-                        and AWS refuses signatures when the clock is wrong";
+    const HINT: &str = "run systemd-timesyncd, chrony or ntpd; where a battery clock or the host \
+                        keeps the time, write clock = \"trusted\" into [agent]. TLS refuses \
+                        certificates and AWS refuses signatures when the clock is wrong";
     if now_ms < PLAUSIBLE_MS {
         return Finding::problem("clock", "the clock is years behind", HINT);
     }
