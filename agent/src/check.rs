@@ -238,6 +238,7 @@ fn describe_destination(destination: &DestinationConfig) -> String {
         }
     };
     let from = match &destination.from {
+        _ if destination.is_standby => "nothing of its own".to_owned(),
         None => "every source".to_owned(),
         Some(names) => names.join(", "),
     };
@@ -251,8 +252,18 @@ fn describe_destination(destination: &DestinationConfig) -> String {
         .transforms
         .iter()
         .map(|transform| transform.name.as_str());
+    let fallback = destination
+        .fallback
+        .as_ref()
+        .map_or_else(String::new, |to| {
+            format!(
+                "; to {} when it fails for {}",
+                to.name,
+                DurationText(to.after)
+            )
+        });
     format!(
-        "{kind}; from {from}{}; a batch is {bytes_max}, {count_max} records or {age_max}",
+        "{kind}; from {from}{}; a batch is {bytes_max}, {count_max} records or {age_max}{fallback}",
         through(transforms)
     )
 }

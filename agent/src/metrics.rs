@@ -274,7 +274,7 @@ const SOURCE_METRICS: [Metric<SourceStatus>; 13] = [
     ),
 ];
 
-const DESTINATION_METRICS: [Metric<DestinationStatus>; 19] = [
+const DESTINATION_METRICS: [Metric<DestinationStatus>; 21] = [
     (
         "destination_waiting",
         "gauge",
@@ -286,6 +286,18 @@ const DESTINATION_METRICS: [Metric<DestinationStatus>; 19] = [
         "counter",
         "Records accepted.",
         |d| d.delivered,
+    ),
+    (
+        "destination_delivered_by_fallback_total",
+        "counter",
+        "Records its fallback accepted in its place.",
+        |d| d.delivered_by_fallback,
+    ),
+    (
+        "destination_on_fallback",
+        "gauge",
+        "1 while records go out by way of the fallback.",
+        |d| u64::from(d.is_on_fallback),
     ),
     (
         "destination_rejected_total",

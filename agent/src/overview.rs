@@ -181,6 +181,7 @@ fn add_lane(
     status.lanes.insert(buffer.to_owned(), lane);
     status.waiting += tally.waiting();
     status.delivered += tally.delivered();
+    status.delivered_by_fallback += tally.by_fallback();
     status.rejected += tally.rejected();
     status.filtered += tally.filtered();
     status.truncated += tally.truncated();

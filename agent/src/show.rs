@@ -142,6 +142,13 @@ fn troubles(status: &Status) -> String {
                 ),
             );
         }
+        if destination.delivered_by_fallback > 0 {
+            let count = number(destination.delivered_by_fallback);
+            push(
+                &mut page,
+                format_args!("destination {name}: {count} records were taken by its fallback\n"),
+            );
+        }
         if destination.corrected > 0 {
             let count = number(destination.corrected);
             push(

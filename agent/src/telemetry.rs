@@ -189,6 +189,8 @@ pub(crate) struct DestinationCounters {
     pub(crate) corrected: AtomicU64,
     /// Refused records that found no place in the dead letter folder any more.
     pub(crate) dead_letters_removed: AtomicU64,
+    /// Whether batches go to the fallback.
+    pub(crate) is_on_fallback: AtomicBool,
     errors: Mutex<BTreeMap<Rank, String>>,
 }
 
@@ -393,6 +395,9 @@ pub(crate) struct DestinationStatus {
     pub(crate) waiting: u64,
     /// Records it accepted.
     pub(crate) delivered: u64,
+    /// Records that its fallback accepted in its place.
+    #[serde(default)]
+    pub(crate) delivered_by_fallback: u64,
     /// Records it refused; they are in the dead letter folder.
     pub(crate) rejected: u64,
     /// Records that a transform let go.
@@ -425,6 +430,9 @@ pub(crate) struct DestinationStatus {
     pub(crate) corrected: u64,
     /// Refused records whose file made room for newer ones.
     pub(crate) dead_letters_removed: u64,
+    /// Whether batches go to the fallback.
+    #[serde(default, rename = "on_fallback")]
+    pub(crate) is_on_fallback: bool,
     /// When the server's certificate ends, in seconds since 1970.
     pub(crate) peer_certificate_expires_s: Option<u64>,
     /// When the certificate ends that is shown to it.

@@ -137,6 +137,7 @@ mod tests {
         let kind = DestinationKind::Directory(DirectoryConfig {
             path: PathBuf::new(),
             bytes_max: ByteSize::bytes(1),
+            writers: Vec::new(),
         });
         let config = BatchConfig {
             bytes_max: ByteSize::bytes(bytes_max),

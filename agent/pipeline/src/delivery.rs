@@ -14,6 +14,7 @@
 //! as `concurrency` tells: a crash then repeats at most what was under way.
 
 mod concurrency;
+mod failover;
 mod piece;
 mod verdict;
 
@@ -26,6 +27,8 @@ use crate::config::RetryConfig;
 use crate::destination::{Refusal, RetryClass, SeqRange, Unit, Verdict};
 use crate::retry::{Backoff, BackoffError};
 use crate::time::Monotonic;
+
+pub use failover::{Failover, Way};
 
 use concurrency::Concurrency;
 use piece::{Piece, State};
@@ -253,6 +256,11 @@ impl Delivery {
             self.pieces.push_back(Piece::unencoded(left));
         }
         self.failing_since = None;
+    }
+
+    /// Nothing of the plan was taken since then, be it on another way.
+    pub fn handle_failing_since(&mut self, since: Option<Monotonic>) {
+        self.failing_since = since;
     }
 
     /// Moves over entries of which none is for this destination, `filtered` of them because a

@@ -1,10 +1,12 @@
 //! Counters that survive a crash, and the law between them.
 //!
 //! For a source: received = filtered + stored. For a destination: what its sources stored since it
-//! began = delivered + rejected + filtered + evicted + truncated + waiting. A tally only adds up;
+//! began = delivered + delivered by its fallback + rejected + filtered + evicted + truncated +
+//! waiting. A tally only adds up;
 //! [`crate::books`] says when, and keeps tallies as states of the ring, durable in the same sync
 //! as what they count.
 
+mod outcome;
 mod stretch;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +15,7 @@ use diskring::Seq;
 
 use crate::mutant::Mutant;
 
+pub use outcome::BatchOutcome;
 pub use stretch::{Stretch, StretchId, StretchKind};
 
 /// What became of a source's records, ever.
@@ -53,47 +56,13 @@ impl SourceTally {
 /// The source of evicted records of which only the number is known.
 pub const UNKNOWN_SOURCE: u16 = u16::MAX;
 
-/// What became of the records of one batch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct BatchOutcome {
-    /// Accepted by the destination.
-    pub delivered: u64,
-    /// Refused for good; in the dead letter.
-    pub rejected: u64,
-    /// Let go by the destination's transforms.
-    pub filtered: u64,
-    /// Not readable any more, those of sources that the destination does not take included.
-    pub truncated: u64,
-    /// Overwritten between two attempts; of which source is not known any more.
-    pub evicted: u64,
-}
-
-impl BatchOutcome {
-    /// How many records that were waiting are surely not any more.
-    const fn settled(&self) -> u64 {
-        self.delivered
-            .saturating_add(self.rejected)
-            .saturating_add(self.filtered)
-            .saturating_add(self.evicted)
-    }
-}
-
-impl std::ops::AddAssign for BatchOutcome {
-    fn add_assign(&mut self, other: Self) {
-        self.delivered += other.delivered;
-        self.rejected += other.rejected;
-        self.filtered += other.filtered;
-        self.truncated += other.truncated;
-        self.evicted += other.evicted;
-    }
-}
-
 /// Where a destination stands, and what became of its records, ever.
 ///
 /// What a replay delivers is not among them but for [`DestinationTally::replayed`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DestinationTally {
     delivered: u64,
+    by_fallback: u64,
     rejected: u64,
     filtered: u64,
     truncated: u64,
@@ -123,6 +92,7 @@ impl DestinationTally {
     pub(crate) const fn starting_at(start: Seq) -> Self {
         Self {
             delivered: 0,
+            by_fallback: 0,
             rejected: 0,
             filtered: 0,
             truncated: 0,
@@ -162,6 +132,8 @@ impl DestinationTally {
         // Sets and maps of numbers always serialize.
         let sources = postcard::to_allocvec(&(&self.takes, evicted)).unwrap_or_default();
         bytes.extend_from_slice(&sources);
+        // Behind what states had that were written before destinations had fallbacks.
+        bytes.extend_from_slice(&self.by_fallback.to_le_bytes());
         bytes
     }
 
@@ -190,9 +162,11 @@ impl DestinationTally {
         }
         let live = stretches.remove(&StretchId::LIVE)?;
         let last = stretches.last_key_value().map(|(id, _)| *id);
-        let (takes, evicted) = postcard::from_bytes(rest).ok()?;
+        let ((takes, evicted), rest) = postcard::take_from_bytes(rest).ok()?;
+        let by_fallback = rest.first_chunk().copied().map(u64::from_le_bytes);
         let mut tally = Self {
             delivered,
+            by_fallback: by_fallback.unwrap_or(0),
             rejected,
             filtered,
             truncated,
@@ -224,6 +198,11 @@ impl DestinationTally {
     /// Accepted, ever.
     pub const fn delivered(&self) -> u64 {
         self.delivered
+    }
+
+    /// Accepted by its fallback in its place, ever.
+    pub const fn by_fallback(&self) -> u64 {
+        self.by_fallback
     }
 
     /// Refused for good, ever.
@@ -344,10 +323,11 @@ impl DestinationTally {
         stretch.skip_to(end);
         stretch.waiting = stretch.waiting.saturating_sub(outcome.settled());
         if stretch.kind == StretchKind::Replay && !mutant.is(Mutant::ReplaysDelivered) {
-            self.replayed += outcome.delivered;
+            self.replayed += outcome.delivered + outcome.by_fallback;
             return;
         }
         self.delivered += outcome.delivered;
+        self.by_fallback += outcome.by_fallback;
         self.rejected += outcome.rejected;
         self.filtered += outcome.filtered;
         self.add_evicted(UNKNOWN_SOURCE, outcome.evicted);

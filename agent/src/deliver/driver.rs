@@ -8,6 +8,7 @@ mod objects;
 mod send;
 mod set_up;
 mod stretch;
+mod way;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -17,7 +18,8 @@ use pipeline::batch::Batcher;
 use pipeline::boots::Boots;
 use pipeline::clock::BootTag;
 use pipeline::clock::Moment;
-use pipeline::delivery::{Action, Delivery};
+use pipeline::config::DestinationConfig;
+use pipeline::delivery::{Action, Delivery, Way};
 use pipeline::destination::{Destination, EncodedBatch, SeqRange};
 use pipeline::tally::BatchOutcome;
 use pipeline::time::Monotonic;
@@ -44,6 +46,9 @@ pub(super) struct Driver<'a> {
     parts: &'a DestinationParts,
     key: StretchKey,
     rank: Rank,
+    /// The way its batches go, and how.
+    way: Way,
+    config: &'a DestinationConfig,
     /// Where its stretch ends, if it does.
     limit: Option<Seq>,
     /// Tells that another stretch may go first.
@@ -62,6 +67,8 @@ pub(super) struct Driver<'a> {
     read_to: Seq,
     /// The plan that was under way when the agent ended.
     planned: Option<Seq>,
+    /// Whether that was meant for another way, whose limits are not those of this one.
+    is_planned_for_other: bool,
     /// The range that was encoded last.
     current: Option<(SeqRange, EncodedBatch)>,
     /// What the plan under way must account for.
@@ -101,7 +108,10 @@ impl Driver<'_> {
         let is_delivered = self
             .limit
             .is_some_and(|limit| limit <= self.delivery.committed());
-        let may_stop = is_delivered || self.may_be_overtaken() || self.may_be_put_right();
+        let may_stop = is_delivered
+            || self.may_be_overtaken()
+            || self.may_be_put_right()
+            || self.may_change_way();
         if may_stop && self.calls.is_empty() {
             return Err(Stop::Stretch);
         }
@@ -126,14 +136,13 @@ impl Driver<'_> {
             Action::Encode(range) => self.encode(range).await,
             Action::DeadLetter(letter) => self.bury(&letter).await,
             Action::Wait(until) => {
+                let other_way = self.parts.ways.poll_timeout(self.now());
+                let until = other_way.map_or(until, |at| at.min(until));
                 let wake = sleep_until(self.parts.clock.instant(until));
-                if self.limit.is_none() {
-                    wake.await;
-                    return Ok(());
-                }
                 tokio::select! {
                     () = wake => Ok(()),
-                    _ = self.stretches.changed() => Err(Stop::Stretch),
+                    () = self.parts.ways.changed() => Ok(()),
+                    _ = self.stretches.changed(), if self.limit.is_some() => Err(Stop::Stretch),
                 }
             }
             Action::Await => {
@@ -166,10 +175,14 @@ impl Driver<'_> {
         }
         self.set_oldest(built.oldest);
         self.parts.store.plan(self.key, built.range.end).await?;
+        self.parts.ways.planned(self.rank, self.key.1, self.way);
         self.parts.turns.wish(self.rank);
         self.owed = built.count + built.filtered;
         self.note(&built);
         self.delivery.handle_plan(built.range);
+        if let Some(since) = self.parts.ways.failing_since() {
+            self.delivery.handle_failing_since(Some(since));
+        }
         self.current = Some((built.range, built.encoded));
         Ok(())
     }
@@ -180,7 +193,8 @@ impl Driver<'_> {
         let mut durable = self.parts.store.durable();
         let mut blocked = self.parts.store.blocked();
         let mut learned = self.parts.clock.changes();
-        let mut builder = self.builder(first, limit.or(self.limit), limit.is_some());
+        let is_exact = limit.is_some() && !self.is_planned_for_other;
+        let mut builder = self.builder(first, limit.or(self.limit), is_exact);
         loop {
             durable.mark_unchanged();
             if self.frames.is_empty() {
@@ -261,7 +275,14 @@ impl Driver<'_> {
             return Ok(());
         };
         let mut outcome = BatchOutcome {
-            delivered: commit.accepted,
+            delivered: match self.way {
+                Way::Own => commit.accepted,
+                Way::Fallback => 0,
+            },
+            by_fallback: match self.way {
+                Way::Own => 0,
+                Way::Fallback => commit.accepted,
+            },
             rejected: commit.rejected,
             filtered: commit.filtered,
             truncated: self
@@ -274,7 +295,7 @@ impl Driver<'_> {
         if self.owed > 0 {
             self.owed = self
                 .owed
-                .saturating_sub(outcome.delivered + outcome.rejected + outcome.filtered);
+                .saturating_sub(commit.accepted + outcome.rejected + outcome.filtered);
             if matches!(self.delivery.poll(self.now()), Action::Idle) {
                 // The plan has ended: what it held and nobody got was overwritten meanwhile.
                 outcome.evicted = std::mem::take(&mut self.owed);
@@ -288,25 +309,6 @@ impl Driver<'_> {
             .commit(self.key, commit.committed, outcome)
             .await?;
         Ok(())
-    }
-
-    fn show_trouble(&self) {
-        // Until its letters are kept, what is wrong with the folder is what stands in the way.
-        if matches!(self.delivery.poll(self.now()), Action::DeadLetter(_)) {
-            return;
-        }
-        let text = self
-            .delivery
-            .trouble()
-            .map(|trouble| trouble.reason.clone());
-        let counters = &self.parts.gauges.counters;
-        if counters.set_error(self.rank, text.as_deref()) {
-            if let Some(text) = &text {
-                tracing::warn!(destination = self.parts.name, "{text}");
-            } else {
-                tracing::info!(destination = self.parts.name, "delivers again");
-            }
-        }
     }
 
     fn sources(&self) -> Sources {

@@ -11,6 +11,7 @@ mod driver;
 mod exchange;
 mod folder;
 mod turns;
+mod ways;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -35,6 +36,7 @@ use crate::tls::Ends;
 
 use driver::Driver;
 use turns::SharedTurns;
+use ways::SharedWays;
 
 /// What cannot be set up (certificates, folders) is tried again after so long.
 const SETUP_PAUSE: Duration = Duration::from_secs(5);
@@ -68,6 +70,7 @@ impl DestinationGauges {
         status.concurrency = counters.concurrency.load(Ordering::Relaxed);
         status.corrected = counters.corrected.load(Ordering::Relaxed);
         status.dead_letters_removed = counters.dead_letters_removed.load(Ordering::Relaxed);
+        status.is_on_fallback = counters.is_on_fallback.load(Ordering::Relaxed);
         status.error = counters.error();
         if let Some(ends) = self.ends.get() {
             let seconds = |end: WallClock| u64::try_from(end.as_millis() / 1000).unwrap_or(0);
@@ -113,6 +116,8 @@ pub(crate) struct DestinationParts {
     pub(crate) index: DestinationIndex,
     /// Whose turn it is.
     pub(crate) turns: Rc<SharedTurns>,
+    /// Which way batches go.
+    pub(crate) ways: Rc<SharedWays>,
     /// What it shows of itself.
     pub(crate) gauges: Arc<DestinationGauges>,
     /// The process's clock.
@@ -156,6 +161,9 @@ pub(crate) async fn lanes(
     let Some(wanted) = config.destinations.get(name) else {
         return Ok(Vec::new());
     };
+    if wanted.is_standby {
+        return Ok(Vec::new());
+    }
     let of_buffers: Vec<&StoreHandle> = wanted
         .buffers
         .iter()
@@ -164,6 +172,7 @@ pub(crate) async fn lanes(
     let rings: Arc<[u64]> = of_buffers.iter().map(|store| store.ring_id()).collect();
     let transforms = Arc::new(crate::source::compiled(&wanted.transforms));
     let turns = Rc::new(SharedTurns::new(wanted.drain.backlog_share_percent));
+    let ways = Rc::new(SharedWays::new(wanted));
     let gauges = Arc::new(DestinationGauges {
         dead_letters: wanted.dead_letter.path.clone(),
         ..DestinationGauges::default()
@@ -178,6 +187,7 @@ pub(crate) async fn lanes(
             config: wanted.clone(),
             transforms: Arc::clone(&transforms),
             turns: Rc::clone(&turns),
+            ways: Rc::clone(&ways),
             gauges: Arc::clone(&gauges),
             clock,
             store: store.clone(),
@@ -234,6 +244,7 @@ async fn run_kind(
             },
             Err(StoreEnded) => return,
         };
+        let way = parts.ways.poll(parts.clock.monotonic());
         let stop = match Driver::set_up(parts, opening, stretches.clone()) {
             Ok(driver) => driver.drive(&mut shutdown).await,
             Err(stop) => stop,
@@ -244,6 +255,9 @@ async fn run_kind(
             Stop::Setup(text) => {
                 tracing::error!(destination = parts.name, "{text}");
                 parts.gauges.counters.set_error(rank, Some(&text));
+                parts
+                    .ways
+                    .handle_failure(way, parts.clock.monotonic(), &text);
             }
             Stop::Worker => tracing::error!(destination = parts.name, "a worker panicked"),
         }

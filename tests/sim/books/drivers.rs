@@ -185,6 +185,7 @@ impl World {
                 _ if gone => (&mut outcome.evicted, Fate::Evicted(u16::MAX)),
                 0 => (&mut outcome.rejected, Fate::Rejected),
                 1 => (&mut outcome.filtered, Fate::Filtered),
+                2 => (&mut outcome.by_fallback, Fate::ByFallback),
                 _ => (&mut outcome.delivered, Fate::Delivered),
             };
             *count += 1;

@@ -20,6 +20,7 @@ pub(super) type Names = BTreeSet<String>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     Delivered,
+    ByFallback,
     Rejected,
     Filtered,
     /// Evicted, as a record of this source.

@@ -5,6 +5,7 @@
 
 mod aws;
 mod credentials;
+mod fallback;
 mod file;
 mod listener;
 mod s3;
@@ -51,7 +52,9 @@ pub(super) fn config(parts: &Parts) -> Option<Config> {
             destination(&agent, name, component, &transforms, &buffers)?,
         ))
     });
-    let destinations = destinations.collect::<Option<_>>()?;
+    let mut destinations: BTreeMap<String, DestinationConfig> =
+        destinations.collect::<Option<_>>()?;
+    fallback::attach(parts, &mut destinations)?;
     Some(Config {
         agent,
         buffers,
@@ -325,6 +328,7 @@ fn destination(
             "directory" => DestinationKind::Directory(DirectoryConfig {
                 path: path(settings, "path")?,
                 bytes_max: settings.size("bytes_max")?,
+                writers: vec![name.to_owned()],
             }),
             "s3" => DestinationKind::S3(Box::new(s3::s3(settings)?)),
             _ => return None,
@@ -359,6 +363,8 @@ fn destination(
                 _ => return None,
             },
         },
+        is_standby: settings.bool("standby")?,
+        fallback: None,
     })
 }
 

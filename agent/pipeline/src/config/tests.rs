@@ -1,6 +1,7 @@
 //! Configurations as users write them, right and wrong.
 
 mod buffers;
+mod fallback;
 mod mistakes;
 mod s3;
 mod table;

@@ -15,10 +15,20 @@ pub struct Directory {
 impl Directory {
     /// Files of `sender`.
     pub(super) fn new(sender: &Sender) -> Self {
-        let stem = format!("{}-{}", sender.agent, sender.destination);
         Self {
-            folder: Folder::new(&stem, sender.ring).of_replay(sender.replay),
+            folder: Folder::new(&stem(sender, &sender.destination), sender.ring)
+                .of_replay(sender.replay),
         }
+    }
+
+    /// The same files, in a folder into which the records of all these destinations are written.
+    pub(super) fn shared(mut self, writers: &[String], sender: &Sender) -> Self {
+        let others = writers
+            .iter()
+            .filter(|writer| **writer != sender.destination);
+        let stems = others.map(|writer| stem(sender, writer));
+        self.folder = self.folder.shared_with(stems);
+        self
     }
 
     /// The folder, to make room in it.
@@ -46,6 +56,10 @@ impl Directory {
             }
         }
     }
+}
+
+fn stem(sender: &Sender, destination: &str) -> String {
+    format!("{}-{destination}", sender.agent)
 }
 
 #[cfg(test)]

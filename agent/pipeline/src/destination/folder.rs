@@ -22,6 +22,8 @@ pub struct Folder {
     replay: Option<u64>,
     /// Rings in use besides, whose files are not older than those of `ring`.
     beside: Vec<u64>,
+    /// What the names of other writers' files begin with.
+    others: Vec<String>,
 }
 
 /// A file that is there.
@@ -50,6 +52,7 @@ impl Folder {
             ring,
             replay: None,
             beside: Vec::new(),
+            others: Vec::new(),
         }
     }
 
@@ -64,6 +67,14 @@ impl Folder {
     #[must_use]
     pub fn beside(mut self, rings: &[u64]) -> Self {
         self.beside.extend_from_slice(rings);
+        self
+    }
+
+    /// The same folder, into which these writers write as well: its bound is that of all files.
+    #[must_use]
+    pub fn shared_with(mut self, stems: impl IntoIterator<Item = String>) -> Self {
+        let stems = stems.into_iter().map(|stem| safe(&stem));
+        self.others.extend(stems);
         self
     }
 
@@ -97,7 +108,7 @@ impl Folder {
         let own: Vec<(Place, &FolderFile)> = files
             .iter()
             .filter(|file| file.name != name)
-            .filter_map(|file| Some((self.place(&file.name)?, file)))
+            .filter_map(|file| Some((self.place_of_any(&file.name)?, file)))
             .collect();
         for (_, file) in &own {
             excess = excess.saturating_add(blocks(file.bytes));
@@ -161,25 +172,35 @@ impl Folder {
     }
 
     fn place(&self, name: &str) -> Option<Place> {
-        let rest = name.strip_prefix(self.stem.as_str())?.strip_prefix('-')?;
-        let (numbers, _extension) = rest.split_once('.')?;
-        let mut numbers = numbers.split('-');
-        let ring = numbers.next().filter(|digits| digits.len() == 16)?;
-        let ring = u64::from_str_radix(ring, 16).ok()?;
-        let first = numbers.next()?.parse().ok().map(Seq::new)?;
-        let end = numbers.next()?.parse().ok().map(Seq::new)?;
-        let is_ours = match numbers.next() {
-            None => true,
-            Some(REPLAY) => numbers
-                .next()
-                .is_some_and(|mark| mark.parse::<u64>().is_ok()),
-            Some(_) => false,
-        };
-        (is_ours && numbers.next().is_none()).then_some(Place {
-            ring,
-            range: SeqRange::new(first, end),
-        })
+        place_after(&self.stem, name)
     }
+
+    /// The place of a file, whoever of the folder's writers it is of.
+    fn place_of_any(&self, name: &str) -> Option<Place> {
+        let others = || self.others.iter().find_map(|stem| place_after(stem, name));
+        self.place(name).or_else(others)
+    }
+}
+
+fn place_after(stem: &str, name: &str) -> Option<Place> {
+    let rest = name.strip_prefix(stem)?.strip_prefix('-')?;
+    let (numbers, _extension) = rest.split_once('.')?;
+    let mut numbers = numbers.split('-');
+    let ring = numbers.next().filter(|digits| digits.len() == 16)?;
+    let ring = u64::from_str_radix(ring, 16).ok()?;
+    let first = numbers.next()?.parse().ok().map(Seq::new)?;
+    let end = numbers.next()?.parse().ok().map(Seq::new)?;
+    let is_ours = match numbers.next() {
+        None => true,
+        Some(REPLAY) => numbers
+            .next()
+            .is_some_and(|mark| mark.parse::<u64>().is_ok()),
+        Some(_) => false,
+    };
+    (is_ours && numbers.next().is_none()).then_some(Place {
+        ring,
+        range: SeqRange::new(first, end),
+    })
 }
 
 /// `text` with everything replaced that file names and headers may not have.
@@ -322,6 +343,29 @@ mod tests {
         assert_eq!(order(other), expected);
         // Alone it takes the other's files for those of a ring that is no more.
         assert_eq!(order(folder()), [3, 2, 5, 0, 1, 4]);
+    }
+
+    /// A destination and another's fallback share a folder and one bound.
+    #[test]
+    fn files_of_other_writers_are_counted_and_make_room() {
+        let other = Folder::new("gw/1-cloud", RING);
+        let files = [
+            file(&other.file_name(range(1, 2), "x"), 4096, 1),
+            file(&folder().file_name(range(2, 3), "x"), 4096, 2),
+            file(
+                "gw_1-else-00000000000000ab-000000000005-000000000009.x",
+                4096,
+                0,
+            ),
+        ];
+        let name = folder().file_name(range(3, 4), "x");
+        let removed = |folder: Folder| -> Vec<String> {
+            let removed = folder.make_room(&files, &name, 1, 2 * 4096).unwrap();
+            removed.iter().map(|file| file.name.clone()).collect()
+        };
+        assert!(removed(folder()).is_empty());
+        let shared = folder().shared_with(["gw/1-cloud".to_owned()]);
+        assert_eq!(removed(shared), [files[0].name.clone()]);
     }
 
     #[test]

@@ -407,7 +407,9 @@ impl Destination {
             DestinationKind::Firehose(config) => Self::Firehose(Firehose::new(config, timeout)),
             DestinationKind::Kinesis(config) => Self::Kinesis(Kinesis::new(config, timeout)),
             DestinationKind::Http(config) => Self::Http(Http::new(config, sender, timeout)),
-            DestinationKind::Directory(_) => Self::Directory(Directory::new(&sender)),
+            DestinationKind::Directory(config) => {
+                Self::Directory(Directory::new(&sender).shared(&config.writers, &sender))
+            }
             DestinationKind::S3(config) => Self::S3(Box::new(S3::new(config, &sender, timeout))),
         }
     }

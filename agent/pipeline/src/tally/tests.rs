@@ -43,6 +43,36 @@ fn the_law_of_a_destination_holds() {
     assert_eq!(DestinationTally::decode(&tally.encode()), Some(tally));
 }
 
+/// What its fallback took has left as surely as what it took itself.
+#[test]
+fn what_the_fallback_took_is_counted_apart() {
+    let mut tally = DestinationTally::starting_at(Seq::ZERO);
+    tally.set_takes(None, 0);
+    tally.count(10);
+    let outcome = BatchOutcome {
+        by_fallback: 3,
+        rejected: 1,
+        ..BatchOutcome::default()
+    };
+    let empty = tally.encode().len();
+    tally.commit(LIVE, Seq::new(4), outcome);
+    assert_eq!((tally.delivered(), tally.by_fallback()), (0, 3));
+    assert_eq!((tally.waiting(), tally.committed()), (6, Seq::new(4)));
+    let replay = tally.replay(Seq::ZERO, Seq::new(3), 3, 1).unwrap();
+    tally.commit(replay, Seq::new(3), outcome);
+    assert_eq!((tally.by_fallback(), tally.replayed()), (3, 3));
+    tally.finish(replay);
+    let state = tally.encode();
+    assert_eq!(state.len(), empty, "a commit needs no room");
+    assert_eq!(
+        DestinationTally::decode(&state).map(|tally| tally.by_fallback()),
+        Some(3)
+    );
+    // A state of a time when there were no fallbacks.
+    let old = DestinationTally::decode(&state[..state.len() - 8]).unwrap();
+    assert_eq!((old.by_fallback(), old.waiting()), (0, 6));
+}
+
 #[test]
 fn a_position_never_goes_back() {
     let mut tally = DestinationTally::starting_at(Seq::new(10));

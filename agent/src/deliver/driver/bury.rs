@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use diskring::Frame;
 use pipeline::dead_letter::{self, Letter};
-use pipeline::delivery::DeadLetter;
+use pipeline::delivery::{DeadLetter, Way};
 use pipeline::destination::FileError;
 use pipeline::record::Record;
 use pipeline::stored::{ClockMark, StoredRef};
@@ -18,6 +18,17 @@ use crate::deliver::{SETUP_PAUSE, Stop};
 impl Driver<'_> {
     /// Keeps refused records in the dead letter folder.
     pub(super) async fn bury(&mut self, dead: &DeadLetter) -> Result<(), Stop> {
+        let refused_by_fallback;
+        let dead = match (&self.parts.config.fallback, self.way) {
+            (Some(fallback), Way::Fallback) => {
+                let mut dead = dead.clone();
+                let reason = &dead.refusal.reason;
+                dead.refusal.reason = format!("fallback \"{}\": {reason}", fallback.name);
+                refused_by_fallback = dead;
+                &refused_by_fallback
+            }
+            (None, _) | (_, Way::Own) => dead,
+        };
         let mut lines = Vec::new();
         let mut from = dead.range.first;
         while from < dead.range.end {

@@ -136,7 +136,7 @@ impl Driver<'_> {
         if object.body.is_some() {
             return Ok(transport.send(&request).await);
         }
-        let stall_max = self.parts.config.retry.timeout;
+        let stall_max = self.config.retry.timeout;
         request.timeout = BODY_MAX;
         let (pieces, receiver) = mpsc::channel(2);
         let body = reqwest::Body::wrap(SpooledBody {

@@ -22,13 +22,19 @@ impl Driver<'_> {
         units: &[usize],
         shutdown: &mut Shutdown,
     ) -> Result<(), Stop> {
+        // What is under way ends first: it may be all that is needed.
+        let may_leave = self.may_change_way();
+        if may_leave && self.calls.is_empty() {
+            return Ok(());
+        }
         tokio::select! {
             () = told(shutdown) => return Err(Stop::Told),
             (call, answer) = self.calls.next() => {
                 self.handle_answer(&call, &answer);
                 return Ok(());
             }
-            () = self.parts.turns.turn(self.rank) => {}
+            () = self.parts.ways.changed() => return Ok(()),
+            () = self.parts.turns.turn(self.rank), if !may_leave => {}
         }
         let Some((range, encoded)) = &self.current else {
             return Ok(());
@@ -37,6 +43,7 @@ impl Driver<'_> {
             let (range, batch) = (*range, batch.clone());
             let (verdict, sent_bytes) = self.store_objects(range, batch, shutdown).await?;
             self.count(&verdict, sent_bytes);
+            self.note_verdict(&verdict);
             self.delivery.handle_verdict(self.now(), random(), verdict);
             return Ok(());
         }
@@ -63,6 +70,7 @@ impl Driver<'_> {
             }
             Err(verdict) => {
                 counters.failures.fetch_add(1, Ordering::Relaxed);
+                self.note_verdict(&verdict);
                 self.delivery.handle_verdict(self.now(), random(), verdict);
             }
         }
@@ -76,6 +84,7 @@ impl Driver<'_> {
         let billed = self.billed_bytes(call, &verdict);
         counters.billed_bytes.fetch_add(billed, Ordering::Relaxed);
         self.count(&verdict, call.bytes);
+        self.note_verdict(&verdict);
         let now = self.now();
         self.delivery.handle_answer(call.id, now, random(), verdict);
         let calls = u64::from(self.delivery.concurrency());

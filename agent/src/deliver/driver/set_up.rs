@@ -4,9 +4,9 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use pipeline::batch::Batcher;
-use pipeline::config::DestinationKind;
+use pipeline::config::{DestinationConfig, DestinationKind, TlsConfig};
 use pipeline::dead_letter;
-use pipeline::delivery::{Delivery, Remainder};
+use pipeline::delivery::{Delivery, Remainder, Way};
 use pipeline::destination::{Destination, Sender};
 use pipeline::encode::Origin;
 use pipeline::turns::Rank;
@@ -28,7 +28,12 @@ impl<'a> Driver<'a> {
         StretchOpening { id, stretch }: StretchOpening,
         stretches: watch::Receiver<u64>,
     ) -> Result<Self, Stop> {
-        let config = &parts.config;
+        let rank = Rank {
+            lane: parts.lane,
+            kind: stretch.kind(),
+        };
+        let way = parts.ways.poll(parts.clock.monotonic());
+        let config = by_way(parts, way);
         let ring = parts.store.ring_id();
         let sender = Sender {
             ring,
@@ -42,18 +47,12 @@ impl<'a> Driver<'a> {
             is_replay: stretch.mark().is_some(),
         };
         let destination = Destination::new(&config.kind, sender, config.retry.timeout);
-        let (tls, remainder) = match &config.kind {
-            DestinationKind::Firehose(firehose) => (Some(&firehose.tls), Remainder::Whole),
-            DestinationKind::Kinesis(kinesis) => (Some(&kinesis.tls), Remainder::Whole),
-            DestinationKind::Http(http) => (Some(&http.tls), Remainder::Halves),
-            DestinationKind::S3(s3) => (Some(&s3.tls), Remainder::Halves),
-            DestinationKind::Directory(_) => (None, Remainder::Halves),
-        };
+        let (tls, remainder) = nature(&config.kind);
         let transport = tls
             .map(|tls| Transport::shared(tls, parts.clock))
             .transpose()
             .map_err(|error| Stop::Setup(error.to_string()))?;
-        if let Some(transport) = &transport {
+        if let Some(transport) = transport.as_ref().filter(|_| way == Way::Own) {
             parts.gauges.set_ends(transport.ends());
         }
         let folder = folder(&config.kind, &destination, &parts.rings);
@@ -64,10 +63,9 @@ impl<'a> Driver<'a> {
         Ok(Self {
             parts,
             key: (parts.index, id),
-            rank: Rank {
-                lane: parts.lane,
-                kind: stretch.kind(),
-            },
+            rank,
+            way,
+            config,
             limit: stretch.limit(),
             stretches,
             recipe: Arc::new(Recipe::new(
@@ -78,9 +76,9 @@ impl<'a> Driver<'a> {
             batcher: Batcher::new(&config.kind, &config.batch),
             keys: Keys::new(&config.kind, &parts.agent, parts.clock),
             dead_letters: BoundedFolder::new(
-                &config.dead_letter.path,
+                &parts.config.dead_letter.path,
                 dead_letter::folder(&parts.name, ring).beside(&parts.rings),
-                config.dead_letter.bytes_max.as_u64(),
+                parts.config.dead_letter.bytes_max.as_u64(),
             ),
             destination,
             delivery,
@@ -90,6 +88,7 @@ impl<'a> Driver<'a> {
             frames: VecDeque::new(),
             read_to: committed,
             planned: stretch.planned(),
+            is_planned_for_other: parts.ways.is_planned_for_other(rank, id, way),
             current: None,
             owed: 0,
             lost: Vec::new(),
@@ -98,6 +97,25 @@ impl<'a> Driver<'a> {
             corrected_due: 0,
             unknown: BTreeSet::new(),
         })
+    }
+}
+
+/// How records go out this way.
+fn by_way(parts: &DestinationParts, way: Way) -> &DestinationConfig {
+    match (&parts.config.fallback, way) {
+        (Some(fallback), Way::Fallback) => &fallback.way,
+        (_, Way::Own) | (None, Way::Fallback) => &parts.config,
+    }
+}
+
+/// How a destination is connected to, and what is sent to it again after a crash.
+fn nature(kind: &DestinationKind) -> (Option<&TlsConfig>, Remainder) {
+    match kind {
+        DestinationKind::Firehose(firehose) => (Some(&firehose.tls), Remainder::Whole),
+        DestinationKind::Kinesis(kinesis) => (Some(&kinesis.tls), Remainder::Whole),
+        DestinationKind::Http(http) => (Some(&http.tls), Remainder::Halves),
+        DestinationKind::S3(s3) => (Some(&s3.tls), Remainder::Halves),
+        DestinationKind::Directory(_) => (None, Remainder::Halves),
     }
 }
 

@@ -93,6 +93,8 @@ impl DestinationTruth {
     fn compare(&self, tally: &DestinationTally) -> Result<(), String> {
         same("committed", tally.committed().get(), self.committed())?;
         same("delivered", tally.delivered(), self.count(Fate::Delivered))?;
+        let by_fallback = self.count(Fate::ByFallback);
+        same("by fallback", tally.by_fallback(), by_fallback)?;
         same("rejected", tally.rejected(), self.count(Fate::Rejected))?;
         same("filtered", tally.filtered(), self.count(Fate::Filtered))?;
         same("truncated", tally.truncated(), 0)?;

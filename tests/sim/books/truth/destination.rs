@@ -162,7 +162,8 @@ impl DestinationTruth {
             &mut stretch.fates
         };
         for (seq, fate) in progress.fates {
-            self.replayed += u64::from(!is_owed && fate == Fate::Delivered);
+            let is_taken = matches!(fate, Fate::Delivered | Fate::ByFallback);
+            self.replayed += u64::from(!is_owed && is_taken);
             assert!(fates.insert(seq, fate).is_none(), "{seq} has two fates");
         }
     }

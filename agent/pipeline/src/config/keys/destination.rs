@@ -391,6 +391,25 @@ pub(super) static COMMON: &[Key] = &[
         default: Default::Absent("see below"),
         doc: "Where refused records are kept.",
     },
+    Key {
+        name: "fallback",
+        kind: Kind::Text(TextRule::Any),
+        default: Default::Absent("none"),
+        doc: "Name of another destination, by whose way the records go out while this one fails.",
+    },
+    Key {
+        name: "fallback_after",
+        kind: Kind::Duration(range(SECOND, 7 * DAY)),
+        default: Default::Text("15m"),
+        doc: "With `fallback`: so long must it have failed without a success. \
+              From then on it is tried again each `retry.max`.",
+    },
+    Key {
+        name: "standby",
+        kind: Kind::Bool,
+        default: Default::Bool(false),
+        doc: "Whether it takes no records of its own, and is only the `fallback` of others.",
+    },
 ];
 
 pub(super) const FORMAT: Key = Key {

@@ -38,6 +38,21 @@ pub struct DestinationConfig {
     pub drain: DrainConfig,
     /// Where refused records are kept.
     pub dead_letter: DeadLetterConfig,
+    /// Whether it takes no records of its own, and is only there for others.
+    pub is_standby: bool,
+    /// Who takes its records while it fails.
+    pub fallback: Option<Box<FallbackConfig>>,
+}
+
+/// The destination that takes the records of one that fails.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FallbackConfig {
+    /// Its name.
+    pub name: String,
+    /// How long the other must have failed without a success.
+    pub after: Duration,
+    /// How they go out to it.
+    pub way: DestinationConfig,
 }
 
 /// In which order waiting records leave.
@@ -52,6 +67,33 @@ pub struct DrainConfig {
 }
 
 impl DestinationConfig {
+    /// How records of this destination go out by the way of `other`: which records, when they are
+    /// given up and where they are kept then stays this one's, how they are written and sent is
+    /// the other's. What either's transforms take away is not there for the other's eyes.
+    #[must_use]
+    pub fn by_way_of(&self, other: &Self) -> Self {
+        let transforms = [self.transforms.clone(), other.transforms.clone()];
+        Self {
+            from: self.from.clone(),
+            buffers: self.buffers.clone(),
+            transforms: transforms.concat(),
+            batch: BatchConfig {
+                // A plan outlives the way that it was made for, and must fit into memory on both.
+                bytes_max: self.batch.bytes_max.min(other.batch.bytes_max),
+                ..other.batch.clone()
+            },
+            retry: RetryConfig {
+                give_up_after: self.retry.give_up_after,
+                ..other.retry.clone()
+            },
+            drain: self.drain,
+            dead_letter: self.dead_letter.clone(),
+            is_standby: false,
+            fallback: None,
+            ..other.clone()
+        }
+    }
+
     /// Whether a full batch whose oldest record is of this `age`, with more behind it, is to be left
     /// to a backlog.
     pub fn is_overdue(&self, age: Duration) -> bool {
@@ -279,6 +321,8 @@ pub struct DirectoryConfig {
     pub path: PathBuf,
     /// The size of the folder; the oldest files make room.
     pub bytes_max: ByteSize,
+    /// Names of the destinations whose records are written into it.
+    pub writers: Vec<String>,
 }
 
 /// `type = "s3"`.

@@ -1,5 +1,6 @@
 //! Rules of destinations.
 
+mod fallback;
 mod s3;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,8 @@ use super::super::problem::{Place, Problems};
 use super::super::settings::Settings;
 use super::super::units::DurationText;
 use super::{excludes, is_loopback, needs, of_kind, tls};
+
+pub(super) use fallback::unused;
 
 /// Reports what is wrong between the keys of a destination.
 pub(super) fn check(parts: &Parts, problems: &mut Problems) {
@@ -33,6 +36,7 @@ pub(super) fn check(parts: &Parts, problems: &mut Problems) {
         s3::s3(settings, problems);
     }
     folders(parts, problems);
+    fallback::check(parts, problems);
 }
 
 fn retry(settings: &Settings, problems: &mut Problems) {

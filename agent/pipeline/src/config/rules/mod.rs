@@ -32,6 +32,7 @@ pub(super) fn check(parts: &Parts, problems: &mut Problems) {
     if !problems.has_errors() {
         unused(parts, problems);
         buffer::unused(parts, problems);
+        destination::unused(parts, problems);
     }
 }
 
@@ -127,6 +128,7 @@ fn unused(parts: &Parts, problems: &mut Problems) {
             .destinations
             .values()
             .map(|component| &component.settings)
+            .filter(|settings| settings.bool("standby") != Some(true))
     };
     let takes_all = destinations().any(|settings| settings.get("from").is_none());
     let taken: BTreeSet<String> = destinations()
