@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::harness::{
@@ -340,5 +341,57 @@ fn agents_that_share_a_subscription_store_each_message_once() {
         messages.sort();
         expected.sort();
         assert!(messages == expected, "{version}: {messages:?}");
+    }
+}
+
+/// Over a reload and over a restart; what came for it while the agent was away is stored.
+#[test]
+fn a_filter_that_is_configured_no_more_is_given_up() {
+    for version in ["3.1.1", "5"] {
+        let folder = Folder::new();
+        let broker = Broker::start(&folder);
+        let receiver = Receiver::start();
+        let config = |topics: &[&str]| {
+            format!(
+                "[sources.plant]\ntype = \"mqtt\"\nurl = \"{}\"\nversion = \"{version}\"\n\
+                 topics = {topics:?}\n{}",
+                broker.url(),
+                receiver.destination("lake")
+            )
+        };
+        let mut agent = Agent::new(folder.path(), &config(&["a/#", "b/#", "c/#"]));
+        let wait_for_left = |agent: &Agent, topic: &str| {
+            wait_until("an UNSUBSCRIBE that is answered", || {
+                let log = agent.log();
+                let mut lines = log.lines().filter(|line| line.contains("unsubscribed"));
+                lines.any(|line| line.contains(topic)).then_some(())
+            });
+        };
+        let publish = |topic: &str, message: &str| broker.publish(topic, message, &["-q", "1"]);
+        agent.start();
+        publish("c/1", "zero");
+        receiver.wait_for_message("zero");
+        agent.configure("16MiB", &config(&["a/#", "b/#"]));
+        agent.signal(Signal::HUP);
+        wait_for_left(&agent, "c/#");
+        publish("c/1", "left");
+        publish("a/1", "first");
+        receiver.wait_for_message("first");
+        agent.stop();
+        publish("b/1", "while away");
+        agent.configure("16MiB", &config(&["a/#"]));
+        agent.start();
+        wait_for_left(&agent, "b/#");
+        publish("b/1", "left");
+        publish("a/1", "second");
+        receiver.wait_for_message("second");
+        agent.stop();
+        // That is all: nothing is given up again.
+        agent.start();
+        publish("a/1", "third");
+        receiver.wait_for_message("third");
+        let expected = ["zero", "first", "while away", "second", "third"];
+        assert_eq!(receiver.log().messages(), expected, "{version}");
+        assert_eq!(agent.log().matches("unsubscribed").count(), 2);
     }
 }

@@ -82,7 +82,8 @@ fn hint(lost: &Lost, broker: &MqttBroker) -> &'static str {
         | Lost::ClosedByBroker
         | Lost::Silent
         | Lost::Malformed(_)
-        | Lost::Unexpected(_) => {
+        | Lost::Unexpected(_)
+        | Lost::Overrun => {
             "is this the port of an MQTT listener, with TLS exactly if url says so? The log of \
              the broker tells more"
         }

@@ -10,19 +10,21 @@ use std::time::Duration;
 use bytes::BytesMut;
 use pipeline::config::{MqttConfig, MqttVersion, Qos};
 use pipeline::decode::mqtt::{
-    Ack, Aliases, Disconnect, Granted, PacketType, Publish, Sender, SubAck,
+    Ack, Aliases, Disconnect, Granted, PacketType, Publish, Sender, SubAck, UnsubAck,
 };
 use pipeline::receipt::Receipt;
 use pipeline::time::Monotonic;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 
 use super::inbox::{Inbox, Packet};
+use super::kept::{Kept, Left, Place};
 use super::owed::Owed;
 use super::packets::{
     write_disconnect, write_disconnect_because, write_ping_request, write_subscribe,
+    write_unsubscribe,
 };
-use super::session::{Arrival, Mark, Session};
-use super::subscriptions::{Answer, Subscriptions};
+use super::session::{Arrival, Mark};
+use super::subscriptions::{Answer, Leave};
 use super::window::Window;
 use super::{Io, Lost, Sending, deliver, ended, hand_over, handed_over, sleep_until};
 use crate::intake::{Closed, Intake, IntakeBatch, Shutdown};
@@ -33,35 +35,11 @@ pub(super) const ALIASES_MAX: u16 = 64;
 /// Reason code of MQTT 5 for what is well formed and must not be.
 const PROTOCOL_ERROR: u8 = 0x82;
 
+/// Reason code of MQTT 5 for a message beyond the receive maximum.
+const RECEIVE_MAXIMUM_EXCEEDED: u8 = 0x93;
+
 /// How long receipts are waited for at the end.
 const FAREWELL_MAX: Duration = Duration::from_secs(1);
-
-/// What of a broker outlives a connection.
-#[derive(Debug)]
-pub(super) struct Kept {
-    pub(super) session: Session,
-    pub(super) subscriptions: Subscriptions,
-    /// Whether there was a connection before that left a session.
-    pub(super) had_session: bool,
-}
-
-/// How a connection ended that was not lost.
-#[derive(Debug)]
-pub(super) enum Left<T> {
-    /// The agent ends.
-    ForGood,
-    /// There is something better, this.
-    For(T),
-}
-
-/// What is kept of the broker that is connected, and of the others: what is owed may belong to a
-/// connection with one of them.
-#[derive(Debug)]
-pub(super) struct Place<'a> {
-    pub(super) this: &'a mut Kept,
-    pub(super) before: &'a mut [Kept],
-    pub(super) after: &'a mut [Kept],
-}
 
 /// A connection that the broker has accepted.
 pub(super) struct Connection<'a> {
@@ -78,6 +56,13 @@ pub(super) struct Connection<'a> {
     last_sent: Monotonic,
     /// When the broker was asked whether it is there, while it has not said anything since.
     pinged: Option<Monotonic>,
+    /// Whether the broker is held to what it was told that it may send at a time. One that goes on
+    /// with a session is not: mosquitto sends what was in flight before on top of that.
+    is_strict: bool,
+    /// Messages of this connection that the broker has no PUBACK or PUBCOMP for, at least.
+    in_flight: usize,
+    /// Why the connection must end, once what came before is on its way to the store.
+    failed: Option<Lost>,
 }
 
 impl<'a> Connection<'a> {
@@ -87,6 +72,7 @@ impl<'a> Connection<'a> {
         intake: &'a Intake,
         place: Place<'a>,
         keep_alive: Duration,
+        session_present: bool,
         body_bytes_max: usize,
     ) -> Self {
         Self {
@@ -101,6 +87,9 @@ impl<'a> Connection<'a> {
             keep_alive: (!keep_alive.is_zero()).then_some(keep_alive),
             last_sent: intake.clock().monotonic(),
             pinged: None,
+            is_strict: config.version == MqttVersion::V5 && !session_present,
+            in_flight: 0,
+            failed: None,
         }
     }
 
@@ -108,7 +97,7 @@ impl<'a> Connection<'a> {
     pub(super) async fn run<T>(
         mut self,
         stream: Box<dyn Io>,
-        forgotten: Option<IntakeBatch>,
+        forgotten: IntakeBatch,
         shutdown: &mut Shutdown,
         better: impl Future<Output = T>,
     ) -> Result<Left<T>, Lost> {
@@ -119,6 +108,11 @@ impl<'a> Connection<'a> {
         let (left, sending) = match ended {
             Ok(ended) => ended,
             Err(lost) => {
+                if let Lost::Overrun = lost {
+                    // What is acknowledged does not come again, or the next connection would be no
+                    // better.
+                    self.settle_last(None).await?;
+                }
                 self.tell_off(&lost, &mut write).await;
                 return Err(lost);
             }
@@ -131,12 +125,12 @@ impl<'a> Connection<'a> {
         &mut self,
         mut read: ReadHalf<Box<dyn Io>>,
         write: &mut WriteHalf<Box<dyn Io>>,
-        forgotten: Option<IntakeBatch>,
+        forgotten: IntakeBatch,
         shutdown: &mut Shutdown,
         better: impl Future<Output = T>,
     ) -> Result<(Left<T>, Option<Sending>), Lost> {
         let mut better = std::pin::pin!(better);
-        let mut sending = forgotten.and_then(|batch| hand_over(self.intake, batch));
+        let mut sending = hand_over(self.intake, forgotten);
         self.intake.sync_now();
         if self.kept.session.is_asking() {
             write_ping_request(&mut self.out);
@@ -148,7 +142,13 @@ impl<'a> Connection<'a> {
             if sending.is_none() && self.window.poll_sync(now) {
                 self.intake.sync_now();
             }
-            let reading = sending.is_none() && !self.window.is_full();
+            if sending.is_none()
+                && let Some(lost) = self.failed.take()
+            {
+                return Err(lost);
+            }
+            let has_room = self.is_strict || !self.window.is_full();
+            let reading = sending.is_none() && has_room;
             self.handle_time(now, reading)?;
             all_delivered &= self.out.is_empty();
             let stalled = match sending {
@@ -172,7 +172,7 @@ impl<'a> Connection<'a> {
                         return Err(Lost::ClosedByBroker);
                     }
                     self.pinged = None;
-                    sending = self.handle_bytes()?;
+                    sending = self.handle_bytes();
                 }
                 () = sleep_until(self.intake.clock(), wake) => {}
                 better = &mut better => return Ok((Left::For(better), sending)),
@@ -181,15 +181,21 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Takes in what was read; a batch that the store has no room for is left to be sent.
-    fn handle_bytes(&mut self) -> Result<Option<Sending>, Lost> {
+    /// Takes in what was read; a batch that the store has no room for is left to be sent. What
+    /// came before a mistake is stored: the session knows it already.
+    fn handle_bytes(&mut self) -> Option<Sending> {
         let mut batch = self.intake.batch();
         let mut owed = 0;
-        while let Some(packet) = self.inbox.take().map_err(Lost::Malformed)? {
-            self.handle_packet(&packet, &mut batch, &mut owed)?;
-        }
+        self.failed = self.handle_packets(&mut batch, &mut owed).err();
         self.window.handle_arrivals(self.now(), owed);
-        Ok(hand_over(self.intake, batch))
+        hand_over(self.intake, batch)
+    }
+
+    fn handle_packets(&mut self, batch: &mut IntakeBatch, owed: &mut usize) -> Result<(), Lost> {
+        while let Some(packet) = self.inbox.take().map_err(Lost::Malformed)? {
+            self.handle_packet(&packet, batch, owed)?;
+        }
+        Ok(())
     }
 
     fn handle_packet(
@@ -212,6 +218,7 @@ impl<'a> Connection<'a> {
                 }
             }
             PacketType::SubAck => self.handle_suback(body)?,
+            PacketType::UnsubAck => self.handle_unsuback(body, batch)?,
             PacketType::Disconnect => {
                 let disconnect = Disconnect::read(body, version).map_err(Lost::Malformed)?;
                 return Err(Lost::Dismissed {
@@ -235,7 +242,6 @@ impl<'a> Connection<'a> {
             | PacketType::PubComp
             | PacketType::Subscribe
             | PacketType::Unsubscribe
-            | PacketType::UnsubAck
             | PacketType::PingReq
             | PacketType::Auth => return Err(Lost::Unexpected(packet.header.kind)),
         }
@@ -255,14 +261,18 @@ impl<'a> Connection<'a> {
             .aliases
             .resolve(publish.topic, publish.topic_alias)
             .map_err(Lost::Malformed)?;
+        let is_beyond = self.in_flight >= usize::from(self.config.in_flight_max.max(1));
+        if is_beyond && self.is_strict && publish.qos != Qos::AtMostOnce {
+            return Err(Lost::Overrun);
+        }
         let session = &mut self.kept.session;
         let Arrival::Store(receipt) =
             session.handle_publish(publish.qos, publish.packet_id, &mut self.out)
         else {
             return Ok(());
         };
+        self.in_flight += usize::from(receipt.is_some());
         let mut record = publish.record(batch.received_at(), topic, None);
-        self.config.topic_templates.add_fields(&mut record);
         self.config.topic_templates.add_fields(&mut record);
         if packet.missing > 0 {
             let told = format!(
@@ -302,11 +312,40 @@ impl<'a> Connection<'a> {
         Ok(())
     }
 
+    fn handle_unsuback(&mut self, body: &[u8], batch: &mut IntakeBatch) -> Result<(), Lost> {
+        let answer = UnsubAck::read(body, self.config.version).map_err(Lost::Malformed)?;
+        let subscriptions = &mut self.kept.subscriptions;
+        match subscriptions.handle_left(answer.packet_id, answer.refusal) {
+            Leave::Left(topics) => {
+                for topic in &topics {
+                    batch.forget_checkpoint(&subscriptions.key(topic));
+                }
+                let topics = topics.join(", ");
+                tracing::info!(source = self.intake.name(), topics, "unsubscribed");
+            }
+            Leave::Held(topics) => {
+                let topics = topics.join(", ");
+                tracing::warn!(
+                    source = self.intake.name(),
+                    topics,
+                    "the broker does not end subscriptions of an earlier configuration; another \
+                     client_id is free of them"
+                );
+            }
+            Leave::Unexpected => return Err(Lost::Unexpected(PacketType::UnsubAck)),
+        }
+        Ok(())
+    }
+
     fn handle_settled(&mut self, receipts: Vec<Receipt>) {
         let mut current = 0;
         for owed in receipts.into_iter().map(Owed::of) {
             let session = &mut self.kept.session;
-            current += usize::from(session.handle_settled(owed, &mut self.out));
+            let is_current = session.handle_settled(owed, &mut self.out);
+            current += usize::from(is_current);
+            if is_current && !matches!(owed, Owed::PubRec { .. }) {
+                self.in_flight = self.in_flight.saturating_sub(1);
+            }
             for other in self.others.iter_mut().flat_map(|others| others.iter_mut()) {
                 // Not connected, and so nothing is answered there.
                 other.session.handle_settled(owed, &mut self.out);
@@ -325,6 +364,10 @@ impl<'a> Connection<'a> {
         {
             let (version, qos) = (self.config.version, self.config.qos);
             write_subscribe(&mut self.out, version, qos, packet_id, &topics)
+                .map_err(Lost::Unwritable)?;
+        }
+        if let Some((packet_id, topics)) = self.kept.subscriptions.poll_unsubscribe(now) {
+            write_unsubscribe(&mut self.out, self.config.version, packet_id, &topics)
                 .map_err(Lost::Unwritable)?;
         }
         let Some(keep_alive) = self.keep_alive else {
@@ -368,6 +411,8 @@ impl<'a> Connection<'a> {
             malformed.reason_code()
         } else if let Lost::Unexpected(_) = lost {
             PROTOCOL_ERROR
+        } else if let Lost::Overrun = lost {
+            RECEIVE_MAXIMUM_EXCEEDED
         } else {
             return;
         };
@@ -383,7 +428,20 @@ impl<'a> Connection<'a> {
         mut write: WriteHalf<Box<dyn Io>>,
         sending: Option<Sending>,
     ) -> Result<(), Lost> {
-        let farewell = async {
+        let settled = self.settle_last(sending).await;
+        write_disconnect(&mut self.out);
+        let goodbye = async {
+            write.write_all(&self.out).await?;
+            write.shutdown().await
+        };
+        // The broker sends again what it has no acknowledgement for.
+        drop(tokio::time::timeout(FAREWELL_MAX, goodbye).await);
+        settled
+    }
+
+    /// Waits a little for what is owed, so that the broker need not send it again.
+    async fn settle_last(&mut self, sending: Option<Sending>) -> Result<(), Lost> {
+        let settle = async {
             if let Some(sending) = sending {
                 sending.await.map_err(|Closed| Lost::StoreEnded)?;
             }
@@ -394,15 +452,9 @@ impl<'a> Connection<'a> {
             }
             Ok(())
         };
-        let settled = tokio::time::timeout(FAREWELL_MAX, farewell).await;
-        write_disconnect(&mut self.out);
-        let goodbye = async {
-            write.write_all(&self.out).await?;
-            write.shutdown().await
-        };
-        // The broker sends again what it has no acknowledgement for.
-        drop(tokio::time::timeout(FAREWELL_MAX, goodbye).await);
-        settled.unwrap_or(Ok(()))
+        tokio::time::timeout(FAREWELL_MAX, settle)
+            .await
+            .unwrap_or(Ok(()))
     }
 
     fn now(&self) -> Monotonic {

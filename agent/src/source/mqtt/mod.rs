@@ -8,6 +8,7 @@
 
 mod connection;
 mod inbox;
+mod kept;
 pub(crate) mod open;
 mod order;
 pub(in crate::source) mod owed;
@@ -36,7 +37,8 @@ use crate::clock::Clock;
 use crate::intake::{Closed, Intake, IntakeBatch, Shutdown};
 use crate::telemetry::SourceCount;
 use crate::tls::TlsError;
-use connection::{Connection, Kept, Left, Place, set_mark};
+use connection::{Connection, set_mark};
+use kept::{Kept, Left, Place};
 use open::{CONNECT_MAX, Opened, open};
 use order::Order;
 use owed::Owed;
@@ -89,6 +91,8 @@ pub(crate) enum Lost {
     Malformed(Malformed),
     /// The broker sent what only a client may, or what nobody asked for.
     Unexpected(PacketType),
+    /// The broker sent more at a time than it was told that it may.
+    Overrun,
     /// The configuration does not fit into a packet.
     Unwritable(Unwritable),
     /// The agent is ending.
@@ -126,6 +130,9 @@ impl fmt::Display for Lost {
             Self::Silent => f.write_str("broker does not answer any more"),
             Self::Malformed(malformed) => write!(f, "broker sent what is not MQTT: {malformed}"),
             Self::Unexpected(kind) => write!(f, "broker sent an unexpected {kind:?}"),
+            Self::Overrun => f.write_str(
+                "broker sent more unacknowledged messages than the receive maximum allows",
+            ),
             Self::Unwritable(error) => write!(f, "client cannot say what it is told to: {error}"),
             Self::StoreEnded => f.write_str("store has ended"),
         }
@@ -203,7 +210,13 @@ impl<'a> Client<'a> {
             let owner = session::owner([config.client_id.as_str(), &broker.host, &port]);
             Kept {
                 session: Session::new(config.version, owner, &checkpoints),
-                subscriptions: Subscriptions::new(&config.topics, config.version, config.qos),
+                subscriptions: Subscriptions::new(
+                    &config.topics,
+                    config.version,
+                    config.qos,
+                    owner,
+                    &checkpoints,
+                ),
                 had_session: false,
             }
         });
@@ -211,8 +224,15 @@ impl<'a> Client<'a> {
         // Of brokers and client identifiers that are configured no more.
         let mut batch = intake.batch();
         for (key, _) in &checkpoints {
-            if session::is_mark(key) && !kept.iter().any(|kept| kept.session.owns(key)) {
+            let is_ours = session::is_mark(key) || subscriptions::is_subscription(key);
+            if is_ours && !kept.iter().any(|kept| kept.owns(key)) {
                 batch.forget_checkpoint(key);
+            }
+        }
+        // Before anything is subscribed to, so that a later run knows what to give up.
+        for key in kept.iter().flat_map(|kept| kept.subscriptions.keys()) {
+            if !checkpoints.iter().any(|(known, _)| *known == key) {
+                batch.set_checkpoint(&key, 1);
             }
         }
         if intake.send(batch).await == Err(Closed) {
@@ -277,19 +297,21 @@ impl<'a> Client<'a> {
         };
         let is_lost = this.had_session && !opened.session_present;
         this.had_session = true;
-        let forgotten = this
+        let mut forgotten = intake.batch();
+        if let Some((marks, receipt)) = this
             .session
             .handle_connected(self.connections, opened.session_present)
-            .map(|(marks, receipt)| {
-                let mut batch = intake.batch();
-                for mark in marks {
-                    set_mark(&mut batch, mark);
-                }
-                batch.owe(receipt);
-                batch
-            });
-        this.subscriptions
-            .handle_connected(intake.clock().monotonic(), opened.session_present);
+        {
+            for mark in marks {
+                set_mark(&mut forgotten, mark);
+            }
+            forgotten.owe(receipt);
+        }
+        let subscriptions = &mut this.subscriptions;
+        let now = intake.clock().monotonic();
+        for topic in subscriptions.handle_connected(now, opened.session_present) {
+            forgotten.forget_checkpoint(&subscriptions.key(&topic));
+        }
         if is_lost && !config.has_short_session() {
             tell_loss(intake, &mut self.is_loss_told);
         }
@@ -309,7 +331,9 @@ impl<'a> Client<'a> {
             before,
             after,
         };
-        let connection = Connection::new(config, intake, place, keep_alive, body_bytes_max);
+        let present = opened.session_present;
+        let connection =
+            Connection::new(config, intake, place, keep_alive, present, body_bytes_max);
         let better = better(config, current);
         let ended = connection
             .run(opened.stream, forgotten, shutdown, better)

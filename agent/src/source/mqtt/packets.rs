@@ -150,6 +150,34 @@ pub(super) fn write_subscribe(
     Ok(())
 }
 
+/// UNSUBSCRIBE from `filters`.
+pub(super) fn write_unsubscribe(
+    out: &mut BytesMut,
+    version: MqttVersion,
+    packet_id: u16,
+    filters: &[&str],
+) -> Result<(), Unwritable> {
+    let filters = filters.iter().map(|filter| (*filter).to_owned()).collect();
+    match version {
+        MqttVersion::V311 => {
+            let unsubscribe = v4::Unsubscribe {
+                pkid: packet_id,
+                topics: filters,
+            };
+            unsubscribe.write(out).map_err(unwritable)?;
+        }
+        MqttVersion::V5 => {
+            let unsubscribe = v5::Unsubscribe {
+                pkid: packet_id,
+                filters,
+                properties: None,
+            };
+            unsubscribe.write(out).map_err(unwritable)?;
+        }
+    }
+    Ok(())
+}
+
 fn unwritable(error: impl std::fmt::Display) -> Unwritable {
     Unwritable(error.to_string())
 }

@@ -3,12 +3,23 @@
 //! A filter is asked for until the broker has granted it, over as many connections as it takes;
 //! when the broker forgets the session, all are asked for again. What an earlier run was granted
 //! counts for nothing: the configuration may have changed in between.
+//!
+//! A session keeps what was subscribed to, also what the configuration has no more, and a broker
+//! cannot be asked for it. So each filter is a checkpoint of the source while it may be
+//! subscribed to; one that is configured no more is given up, after those that replace it are
+//! granted.
 
 use std::time::Duration;
 
 use pipeline::config::{MqttVersion, Qos};
 use pipeline::decode::mqtt::{Granted, reason_words};
 use pipeline::time::Monotonic;
+
+/// What the keys of checkpoints begin with.
+const KEY_PREFIX: u8 = b't';
+
+/// A longer filter is not remembered: the keys of checkpoints are bounded.
+const REMEMBERED_BYTES_MAX: usize = 200;
 
 /// How long the broker may take to answer.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
@@ -27,6 +38,14 @@ pub(super) struct Subscriptions {
     qos: Qos,
     last_packet_id: u16,
     asked: Option<Asked>,
+    /// Tells the sessions of several brokers and client identifiers apart.
+    owner: u64,
+    /// What the session may still have and the configuration has no more.
+    stale: Vec<String>,
+    /// The UNSUBSCRIBE that waits for its answer.
+    leaving: Option<Asked>,
+    /// Whether the broker does not let go of them: the next connection tries again.
+    is_held: bool,
 }
 
 #[derive(Debug)]
@@ -66,9 +85,27 @@ pub(super) enum Answer {
     Unexpected,
 }
 
+/// What became of an UNSUBSCRIBE.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Leave {
+    /// These filters are subscribed to no more.
+    Left(Vec<String>),
+    /// The broker does not let go of these.
+    Held(Vec<String>),
+    /// Nobody asked.
+    Unexpected,
+}
+
 impl Subscriptions {
-    /// None is granted yet.
-    pub(super) fn new(topics: &[String], version: MqttVersion, qos: Qos) -> Self {
+    /// None is granted yet. `owner` is the hash of the broker and the client identifier;
+    /// `checkpoints` are those of the source.
+    pub(super) fn new(
+        topics: &[String],
+        version: MqttVersion,
+        qos: Qos,
+        owner: u64,
+        checkpoints: &[(Vec<u8>, u64)],
+    ) -> Self {
         let filter = |topic: &String| Filter {
             topic: topic.clone(),
             state: State::Wanted(Monotonic::default()),
@@ -80,16 +117,58 @@ impl Subscriptions {
             qos,
             last_packet_id: 0,
             asked: None,
+            owner,
+            stale: checkpoints
+                .iter()
+                .filter_map(|(key, _)| remembered(owner, key))
+                .filter(|known| !topics.iter().any(|topic| topic == known))
+                .map(str::to_owned)
+                .collect(),
+            leaving: None,
+            is_held: false,
         }
     }
 
-    /// A connection was made; the broker still has the session, or not.
-    pub(super) fn handle_connected(&mut self, now: Monotonic, session_present: bool) {
+    /// Whether a checkpoint of the source is one of these subscriptions.
+    pub(super) fn owns(&self, key: &[u8]) -> bool {
+        remembered(self.owner, key).is_some()
+    }
+
+    /// The checkpoints that say what may be subscribed to from here on.
+    pub(super) fn keys(&self) -> impl Iterator<Item = Vec<u8>> {
+        let topics = self.filters.iter().map(|filter| filter.topic.as_str());
+        topics
+            .filter(|topic| topic.len() <= REMEMBERED_BYTES_MAX)
+            .map(|topic| self.key(topic))
+    }
+
+    /// The checkpoint of one filter.
+    pub(super) fn key(&self, topic: &str) -> Vec<u8> {
+        let mut key = vec![KEY_PREFIX];
+        key.extend(self.owner.to_le_bytes());
+        key.extend(topic.as_bytes());
+        key
+    }
+
+    /// A connection was made; the broker still has the session, or not. Gives the filters that
+    /// went with the session.
+    pub(super) fn handle_connected(
+        &mut self,
+        now: Monotonic,
+        session_present: bool,
+    ) -> Vec<String> {
         self.asked = None;
+        self.leaving = None;
+        self.is_held = false;
         for filter in &mut self.filters {
             if !session_present || !matches!(filter.state, State::Granted(_)) {
                 filter.state = State::Wanted(now);
             }
+        }
+        if session_present {
+            Vec::new()
+        } else {
+            std::mem::take(&mut self.stale)
         }
     }
 
@@ -98,12 +177,9 @@ impl Subscriptions {
         if self.asked.is_some() || !self.filters.iter().any(|filter| filter.is_due(now)) {
             return None;
         }
-        let packet_id = self.last_packet_id % u16::MAX + 1;
-        self.last_packet_id = packet_id;
-        self.asked = Some(Asked {
-            packet_id,
-            deadline: now.after(ANSWER_MAX),
-        });
+        let asked = self.next_question(now);
+        let packet_id = asked.packet_id;
+        self.asked = Some(asked);
         let mut topics = Vec::new();
         for filter in &mut self.filters {
             if filter.is_due(now) {
@@ -112,6 +188,40 @@ impl Subscriptions {
             }
         }
         Some((packet_id, topics))
+    }
+
+    /// What to give up at this moment: the packet identifier and the filters.
+    pub(super) fn poll_unsubscribe(&mut self, now: Monotonic) -> Option<(u16, Vec<&str>)> {
+        let is_wanting = |filter: &Filter| matches!(filter.state, State::Wanted(_) | State::Asked);
+        let is_busy = self.asked.is_some() || self.leaving.is_some() || self.is_held;
+        if is_busy || self.stale.is_empty() || self.filters.iter().any(is_wanting) {
+            return None;
+        }
+        let asked = self.next_question(now);
+        self.leaving = Some(asked);
+        let topics = self.stale.iter().map(String::as_str).collect();
+        Some((asked.packet_id, topics))
+    }
+
+    /// The broker answered an UNSUBSCRIBE, with a reason why not or without.
+    pub(super) fn handle_left(&mut self, packet_id: u16, refusal: Option<u8>) -> Leave {
+        match self.leaving.take() {
+            Some(asked) if asked.packet_id == packet_id => {}
+            _ => return Leave::Unexpected,
+        }
+        if refusal.is_some() {
+            self.is_held = true;
+            return Leave::Held(self.stale.clone());
+        }
+        Leave::Left(std::mem::take(&mut self.stale))
+    }
+
+    fn next_question(&mut self, now: Monotonic) -> Asked {
+        self.last_packet_id = self.last_packet_id % u16::MAX + 1;
+        Asked {
+            packet_id: self.last_packet_id,
+            deadline: now.after(ANSWER_MAX),
+        }
     }
 
     /// The broker answered for each filter of the question.
@@ -170,15 +280,18 @@ impl Subscriptions {
 
     /// Whether the broker has left a question unanswered for too long.
     pub(super) fn is_overdue(&self, now: Monotonic) -> bool {
-        self.asked.is_some_and(|asked| now >= asked.deadline)
+        let mut questions = self.asked.iter().chain(&self.leaving);
+        questions.any(|asked| now >= asked.deadline)
     }
 
     /// When to look again.
     pub(super) fn poll_timeout(&self) -> Option<Monotonic> {
-        match self.asked {
+        let asked = match self.asked {
             Some(asked) => Some(asked.deadline),
             None => self.filters.iter().filter_map(Filter::wanted_at).min(),
-        }
+        };
+        let leaving = self.leaving.map(|asked| asked.deadline);
+        asked.into_iter().chain(leaving).min()
     }
 }
 
@@ -210,6 +323,22 @@ impl Filter {
     }
 }
 
+/// Whether a checkpoint is a subscription, of whichever session.
+pub(super) fn is_subscription(key: &[u8]) -> bool {
+    key.first() == Some(&KEY_PREFIX) && key.len() > KEY_HEAD_BYTES
+}
+
+/// The filter that a checkpoint of this session stands for.
+fn remembered(owner: u64, key: &[u8]) -> Option<&str> {
+    let topic = key
+        .strip_prefix(&[KEY_PREFIX])?
+        .strip_prefix(owner.to_le_bytes().as_slice())?;
+    std::str::from_utf8(topic).ok()
+}
+
+/// Prefix and owner.
+const KEY_HEAD_BYTES: usize = 9;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,7 +360,7 @@ mod tests {
     #[test]
     fn asks_until_granted_and_again_when_the_session_is_lost() {
         let topics = ["a".to_owned(), "b/#".to_owned()];
-        let mut all = Subscriptions::new(&topics, MqttVersion::V5, Qos::AtLeastOnce);
+        let mut all = Subscriptions::new(&topics, MqttVersion::V5, Qos::AtLeastOnce, 7, &[]);
         let granted = Granted::With(Qos::AtLeastOnce);
         // An old session says nothing about this configuration.
         all.handle_connected(at(1), true);
@@ -280,5 +409,70 @@ mod tests {
         let fresh = check(&mut all, 3000, &["a", "b/#"]);
         let answer = all.handle_answer(at(3000), fresh, &[granted, granted]);
         assert_eq!(answer, Answer::Granted);
+    }
+
+    /// An earlier run subscribed to a and b, and now a and c are wanted.
+    fn after_a_change() -> Subscriptions {
+        let before = ["a".to_owned(), "b/#".to_owned()];
+        let before = Subscriptions::new(&before, MqttVersion::V5, Qos::AtLeastOnce, 7, &[]);
+        let mut known: Vec<(Vec<u8>, u64)> = before.keys().map(|key| (key, 1)).collect();
+        assert!(known.iter().all(|(key, _)| is_subscription(key)));
+        // Of another broker.
+        known.push((b"t\x08\0\0\0\0\0\0\0x".to_vec(), 1));
+        let now = ["a".to_owned(), "c".to_owned()];
+        let all = Subscriptions::new(&now, MqttVersion::V5, Qos::AtLeastOnce, 7, &known);
+        let owned: Vec<bool> = known.iter().map(|(key, _)| all.owns(key)).collect();
+        assert_eq!(owned, [true, true, false]);
+        all
+    }
+
+    #[test]
+    fn what_is_configured_no_more_is_given_up_last() {
+        let mut all = after_a_change();
+        assert_eq!(all.handle_connected(at(1), true), [""; 0]);
+        assert_eq!(all.poll_unsubscribe(at(1)), None);
+        let asked = check(&mut all, 1, &["a", "c"]);
+        assert_eq!(all.poll_unsubscribe(at(1)), None);
+        let granted = Granted::With(Qos::AtLeastOnce);
+        all.handle_answer(at(1), asked, &[granted, granted]);
+        let (left, topics) = all.poll_unsubscribe(at(2)).unwrap();
+        assert_eq!(topics, ["b/#"]);
+        assert_ne!(left, asked);
+        assert_eq!(all.poll_unsubscribe(at(2)), None);
+        assert_eq!(all.poll_timeout(), Some(at(32)));
+        assert!(all.is_overdue(at(32)));
+        // The answer is lost with the connection; then the broker says no.
+        all.handle_connected(at(40), true);
+        assert!(!all.is_overdue(at(40)));
+        let (left, _) = all.poll_unsubscribe(at(40)).unwrap();
+        let held = Leave::Held(vec!["b/#".to_owned()]);
+        assert_eq!(all.handle_left(left, Some(0x87)), held);
+        assert_eq!(all.poll_unsubscribe(at(41)), None);
+        all.handle_connected(at(50), true);
+        let (left, _) = all.poll_unsubscribe(at(50)).unwrap();
+        assert_eq!(
+            all.handle_left(left, None),
+            Leave::Left(vec!["b/#".to_owned()])
+        );
+        assert_eq!(all.handle_left(left, None), Leave::Unexpected);
+        assert_eq!(all.poll_unsubscribe(at(51)), None);
+    }
+
+    #[test]
+    fn what_went_with_its_session_need_not_be_given_up() {
+        let mut all = after_a_change();
+        assert_eq!(all.handle_connected(at(1), false), ["b/#"]);
+        let asked = check(&mut all, 1, &["a", "c"]);
+        let granted = Granted::With(Qos::AtLeastOnce);
+        all.handle_answer(at(1), asked, &[granted, granted]);
+        assert_eq!(all.poll_unsubscribe(at(2)), None);
+    }
+
+    #[test]
+    fn a_filter_that_is_too_long_for_a_key_is_not_remembered() {
+        let topics = ["x".repeat(200), "y".repeat(201)];
+        let all = Subscriptions::new(&topics, MqttVersion::V5, Qos::AtLeastOnce, 7, &[]);
+        let keys: Vec<usize> = all.keys().map(|key| key.len()).collect();
+        assert_eq!(keys, [209]);
     }
 }

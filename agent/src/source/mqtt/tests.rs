@@ -43,9 +43,19 @@ async fn check<F: Future<Output = ()>>(
     version: MqttVersion,
     script: impl FnOnce(TcpListener, std::rc::Rc<Harness>) -> F,
 ) {
+    check_with(|_| {}, version, script).await;
+}
+
+/// The same, with a configuration that is changed first.
+async fn check_with<F: Future<Output = ()>>(
+    change: impl FnOnce(&mut MqttConfig),
+    version: MqttVersion,
+    script: impl FnOnce(TcpListener, std::rc::Rc<Harness>) -> F,
+) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let harness = std::rc::Rc::new(Harness::new(1000));
-    let config = config(listener.local_addr().unwrap().port(), version);
+    let mut config = config(listener.local_addr().unwrap().port(), version);
+    change(&mut config);
     let client = tokio::spawn(run(config, harness.intake.clone(), harness.shutdown()));
     let script = script(listener, std::rc::Rc::clone(&harness));
     tokio::time::timeout(Duration::from_secs(30), script)
@@ -225,6 +235,65 @@ async fn a_session_that_is_lost_is_counted() {
             broker.say(b"\x34\x08\0\x03a/b\0\x06y").await;
             broker.hear(b"\x50\x02\0\x06").await;
         }
+    })
+    .await;
+}
+
+/// MQTT 5: it is told so, after what it might send was stored and acknowledged.
+#[tokio::test]
+async fn a_broker_that_sends_too_much_at_a_time_is_told() {
+    const EXCEEDED: &[u8] = b"\x40\x02\0\x07\x40\x02\0\x08\xe0\x01\x93";
+    let change = |config: &mut MqttConfig| config.in_flight_max = 2;
+    check_with(change, MqttVersion::V5, |listener, harness| async move {
+        let mut broker = accept(&listener).await;
+        broker.hear_any().await;
+        broker.say(b"\x20\x03\0\0\0").await;
+        broker.hear_any().await;
+        broker.say(b"\x90\x04\0\x01\0\x01").await;
+        // Two at a time are well, as often as it likes, and any number at QoS 0.
+        for _ in 0..3 {
+            let two = b"\x32\x09\0\x03a/b\0\x05\0s\x34\x09\0\x03a/b\0\x06\0s";
+            broker.say(two).await;
+            broker.hear(b"\x40\x02\0\x05\x50\x02\0\x06").await;
+            broker.say(b"\x62\x02\0\x06").await;
+            broker.hear(b"\x70\x02\0\x06").await;
+            broker.say(&b"\x30\x07\0\x03a/b\0t".repeat(5)).await;
+        }
+        let three: Vec<u8> = [7, 8, 9]
+            .iter()
+            .flat_map(|id| [0x32, 9, 0, 3, b'a', b'/', b'b', 0, *id, 0, b'x'])
+            .collect();
+        broker.say(&three).await;
+        assert_eq!(broker.hear_end().await, EXCEEDED);
+        // What was in excess comes again.
+        let mut broker = accept(&listener).await;
+        broker.hear_any().await;
+        broker.say(b"\x20\x03\x01\0\0").await;
+        broker.say(three.get(22..).unwrap()).await;
+        broker.hear(b"\x40\x02\0\x09").await;
+        let stored = harness.payloads();
+        assert_eq!(stored.iter().filter(|text| *text == "x").count(), 3);
+    })
+    .await;
+}
+
+/// What comes before a mistake is stored, in QoS 2 as well, whose number is known from then on.
+#[tokio::test]
+async fn what_comes_before_a_mistake_is_kept() {
+    check(MqttVersion::V311, |listener, harness| async move {
+        let mut broker = accept(&listener).await;
+        broker.hear(CONNECT).await;
+        broker.say(b"\x20\x02\0\0").await;
+        broker.hear_any().await;
+        broker.say(b"\x34\x08\0\x03a/b\0\x06y\x00\x00").await;
+        broker.hear_end().await;
+        let mut broker = accept(&listener).await;
+        broker.hear(CONNECT).await;
+        broker.say(b"\x20\x02\x01\0\x3c\x08\0\x03a/b\0\x06y").await;
+        // Asked for again, because it had no answer.
+        assert_eq!(broker.hear_any().await.0, 0x82);
+        broker.hear(b"\x50\x02\0\x06").await;
+        assert_eq!(harness.payloads(), ["y"]);
     })
     .await;
 }

@@ -1,4 +1,4 @@
-//! What only a server answers: CONNACK and SUBACK.
+//! What only a server answers: CONNACK, SUBACK and UNSUBACK.
 
 use crate::config::{MqttVersion, Qos};
 
@@ -119,6 +119,39 @@ impl<'a> SubAck<'a> {
             1 => Granted::With(Qos::AtLeastOnce),
             2 => Granted::With(Qos::ExactlyOnce),
             code => Granted::Not(*code),
+        })
+    }
+}
+
+/// UNSUBACK.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnsubAck {
+    /// Of the UNSUBSCRIBE.
+    pub packet_id: u16,
+    /// The first reason code that says no (MQTT 5).
+    pub refusal: Option<u8>,
+}
+
+impl UnsubAck {
+    /// Reads what follows the header.
+    pub fn read(body: &[u8], version: MqttVersion) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(body);
+        let packet_id = reader.packet_id()?;
+        if version == MqttVersion::V311 {
+            reader.end()?;
+            return Ok(Self {
+                packet_id,
+                refusal: None,
+            });
+        }
+        Properties::read(&mut reader, &[id::REASON_STRING, id::USER_PROPERTY])?;
+        let codes = reader.rest();
+        if codes.is_empty() {
+            return Err(Malformed::Subscription);
+        }
+        Ok(Self {
+            packet_id,
+            refusal: codes.iter().copied().find(|code| *code >= 0x80),
         })
     }
 }

@@ -20,7 +20,7 @@ use std::fmt;
 use crate::config::MqttVersion;
 
 pub use aliases::Aliases;
-pub use answers::{ConnAck, Granted, SubAck, reason_words};
+pub use answers::{ConnAck, Granted, SubAck, UnsubAck, reason_words};
 pub use connect::{Connect, ConnectError, Will};
 pub use filter::{FilterError, check_filter, filters_overlap, share_group, unshared};
 pub use properties::{Properties, Property};
