@@ -3,12 +3,9 @@
 //! An idle connection holds no buffer. While the store has no room, or the device has used up
 //! its window, nothing more is read; what is owed still goes out.
 
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
@@ -16,20 +13,18 @@ use pipeline::decode::mqtt::Header;
 use pipeline::receipt::Receipt;
 use pipeline::time::Monotonic;
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf};
+use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
 
 use super::accounts::{Verifying, verified};
 use super::protocol::{Close, Moment, Protocol, Question, Step};
+use super::reading::{read_some, read_to_end};
 use super::sessions::Mark;
 use super::{Hint, Shared, Tell};
 use crate::intake::{Closed, IntakeBatch, Shutdown};
 use crate::source::mqtt::window::Window;
 use crate::source::mqtt::{Io, Sending, deliver, ended, hand_over, handed_over, sleep_until};
 use crate::telemetry::SourceCount;
-
-/// How much is read at once, into the stack.
-const READ_BYTES: usize = 16 * 1024;
 
 /// With so much still to be sent nothing more is read.
 const OUT_BYTES_MAX: usize = 64 * 1024;
@@ -57,6 +52,8 @@ pub(super) struct Connection {
     verifying: Option<Verifying>,
     /// Keys of the marks that went with the last batch.
     marked: Vec<Vec<u8>>,
+    /// The device has sent more than it may.
+    is_overrun: bool,
     closing: Option<Close>,
 }
 
@@ -88,6 +85,7 @@ impl Connection {
             incomplete: None,
             verifying: None,
             marked: Vec::new(),
+            is_overrun: false,
             closing: None,
         }
     }
@@ -106,6 +104,10 @@ impl Connection {
         loop {
             if sending.is_none() {
                 sending = self.handle_bytes();
+            }
+            if self.is_overrun && self.closing.is_none() {
+                self.settle_last(sending.take(), &mut tells).await;
+                self.finish(Close::InFlight);
             }
             if self.closing.is_some() && sending.is_none() {
                 break;
@@ -221,9 +223,12 @@ impl Connection {
     fn wants_more_than(&self, owed: usize) -> bool {
         let in_flight = self.window.unsettled() + owed;
         self.closing.is_none()
+            && !self.is_overrun
             && self.verifying.is_none()
             && self.out.len() < OUT_BYTES_MAX
-            && in_flight < usize::from(self.shared.limits.in_flight_max)
+            // Who is held to it ends its connection; the others are held back.
+            && (self.protocol.is_strict()
+                || in_flight < usize::from(self.shared.limits.in_flight_max))
     }
 
     fn sync_if_stalled(&mut self, sending: bool) {
@@ -268,6 +273,10 @@ impl Connection {
                 1
             }
             Step::Deny(receipt) => self.deny(receipt, batch),
+            Step::Overrun => {
+                self.is_overrun = true;
+                0
+            }
             Step::Close(close) => {
                 self.closing = Some(close);
                 0
@@ -466,24 +475,6 @@ impl Connection {
     fn now(&self) -> Monotonic {
         self.shared.intake.clock().monotonic()
     }
-}
-
-/// Reads into the stack first, so that a silent connection needs no buffer. May be cancelled.
-async fn read_some(read: &mut ReadHalf<Box<dyn Io>>, inbox: &mut BytesMut) -> io::Result<usize> {
-    poll_fn(|context| {
-        let mut bytes = [0; READ_BYTES];
-        let mut buffer = ReadBuf::new(&mut bytes);
-        ready!(Pin::new(&mut *read).poll_read(context, &mut buffer))?;
-        inbox.extend_from_slice(buffer.filled());
-        Poll::Ready(Ok(buffer.filled().len()))
-    })
-    .await
-}
-
-/// Reads what nobody wants any more.
-async fn read_to_end(read: &mut ReadHalf<Box<dyn Io>>) {
-    let mut bytes = [0; 512];
-    while read.read(&mut bytes).await.is_ok_and(|count| count > 0) {}
 }
 
 fn random() -> u64 {

@@ -8,6 +8,7 @@ mod answers;
 mod connection;
 mod owed;
 mod protocol;
+mod reading;
 mod sessions;
 
 use std::collections::{BTreeSet, HashMap};

@@ -128,6 +128,9 @@ pub(super) enum Step {
     Owe(Receipt, Option<Mark>),
     /// A message is not stored: its device may not publish there. The receipt is owed in its turn.
     Deny(Option<Receipt>),
+    /// The device has sent more than it may: the connection must end, after what came before was
+    /// acknowledged, or the next one would be no better.
+    Overrun,
     /// The connection must end, after what is written went out.
     Close(Close),
 }
@@ -171,6 +174,11 @@ impl Protocol {
             State::Open(open) => Some(&open.client),
             State::Fresh | State::Closed => self.gone.as_deref().or(self.certified.as_deref()),
         }
+    }
+
+    /// Whether the device is held to how many messages it may send at a time.
+    pub(super) fn is_strict(&self) -> bool {
+        matches!(&self.state, State::Open(open) if open.is_strict)
     }
 
     /// How long the device may be silent, once it is connected.
@@ -243,6 +251,7 @@ impl Protocol {
                 };
                 match handled {
                     Ok(step) => step,
+                    Err(Close::InFlight) => Step::Overrun,
                     Err(close) => self.close(moment.now, close, sessions, out),
                 }
             }

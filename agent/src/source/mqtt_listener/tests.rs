@@ -101,6 +101,32 @@ async fn a_device_publishes() {
     assert_eq!(device.hear_end().await, b"");
 }
 
+/// MQTT 5: it is told so, after what it might send was stored and acknowledged.
+#[tokio::test]
+async fn a_device_that_sends_too_much_at_a_time_is_told() {
+    let (harness, listen) = start(10, MINUTE).await;
+    let mut device = connect(listen).await;
+    device.say(CONNECT_5).await;
+    device.hear_any().await;
+    let bytes = |id: u16| [id / 256, id % 256].map(|byte| u8::try_from(byte).unwrap());
+    let publish = |id| [&[0x32, 6, 0, 1, b'a'], &bytes(id)[..], &[0]].concat();
+    let acknowledge = |id| [&[0x40, 2], &bytes(id)[..]].concat();
+    // As much as it may, twice.
+    for _ in 0..2 {
+        let window: Vec<u8> = (1..=1000).flat_map(publish).collect();
+        device.say(&window).await;
+        let expected: Vec<u8> = (1..=1000).flat_map(acknowledge).collect();
+        device.hear(&expected).await;
+    }
+    let over: Vec<u8> = (1..=1001).flat_map(publish).collect();
+    device.say(&over).await;
+    let expected: Vec<u8> = (1..=1000).flat_map(acknowledge).collect();
+    device.hear(&expected).await;
+    assert_eq!(device.hear_end().await, b"\xe0\x01\x93");
+    assert_eq!(harness.payloads().len(), 3000);
+    assert_eq!(harness.counters.get(SourceCount::Refused), 1);
+}
+
 #[tokio::test]
 async fn a_second_connection_takes_the_session_over() {
     let (harness, listen) = start(10, MINUTE).await;

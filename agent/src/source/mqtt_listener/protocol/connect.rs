@@ -117,6 +117,7 @@ impl Greeting<'_> {
             user: self.user(connect).map(Into::into),
             client,
             session,
+            is_strict: version == MqttVersion::V5 && !present,
             session_expiry,
             silence_max,
             aliases: Aliases::new(ALIASES_MAX),

@@ -23,6 +23,9 @@ pub(super) struct Open {
     /// Who it is for sure: by its password, or else by its certificate.
     pub(super) user: Option<Box<str>>,
     pub(super) session: u32,
+    /// Whether it is held to how many messages it was told that it may send at a time. Who goes on
+    /// with a session may send what was in flight before on top of that.
+    pub(super) is_strict: bool,
     pub(super) session_expiry: Duration,
     /// How long it may be silent.
     pub(super) silence_max: Duration,
@@ -228,14 +231,15 @@ impl Open {
         Close::Goodbye
     }
 
-    /// MQTT 5 lets a device have so many messages in flight and no more. Before it nothing is
-    /// said, and a device is held back by not being read; only what is kept for QoS 2 is bounded.
+    /// MQTT 5 lets a device have so many messages in flight and no more. Where nothing was said a
+    /// device is held back by not being read; only what is kept for QoS 2 is bounded.
     fn check_in_flight(&self, limits: &Limits, sessions: &Sessions) -> Result<(), Close> {
         let held = sessions.held(self.session);
         let in_flight_max = usize::from(limits.in_flight_max);
-        let over = match self.version {
-            MqttVersion::V311 => held > in_flight_max.saturating_mul(4),
-            MqttVersion::V5 => held + self.unacknowledged > in_flight_max,
+        let over = if self.is_strict {
+            held + self.unacknowledged > in_flight_max
+        } else {
+            held > in_flight_max.saturating_mul(4)
         };
         if over { Err(Close::InFlight) } else { Ok(()) }
     }

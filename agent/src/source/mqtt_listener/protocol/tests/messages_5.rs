@@ -338,3 +338,24 @@ fn sessions_live_as_long_as_granted() {
         assert_eq!(device.stored.len(), stored, "{ids}");
     }
 }
+
+#[test]
+fn a_qos_2_message_that_was_one_too_many_is_new_when_it_comes_again() {
+    check(
+        "the fourth of three",
+        &[
+            Say(CONNECT_5_KEPT),
+            Say(b"\x34\x06\0\x01a\0\x01\0\x34\x06\0\x01a\0\x02\0"),
+            Say(b"\x34\x06\0\x01a\0\x03\0\x34\x06\0\x01a\0\x04\0"),
+            Stored(3),
+            Closed(Close::InFlight),
+            Settle,
+            Reconnect,
+            Say(CONNECT_5_KEPT),
+            Say(b"\x62\x02\0\x01"),
+            Settle,
+            Say(b"\x34\x06\0\x01a\0\x04\0"),
+            Stored(4),
+        ],
+    );
+}
