@@ -173,3 +173,41 @@ fn certificates_are_looked_at() {
     );
     expect(&findings(&agent(""), &[]), "problem", "TLS handshake");
 }
+
+/// What the broker sends at a time is measured; the topic for that may be denied.
+#[test]
+fn the_window_of_a_broker_is_measured() {
+    let folder = Folder::new();
+    let more = "[destinations.out]\ntype = \"directory\"\npath = \"/tmp\"\n";
+    let rights = folder.text("rights");
+    write(folder.join("rights").as_path(), "topic read plant/#\n");
+    let denying = format!("acl_file {rights}\n");
+    let window = |count: u32| format!("max_inflight_messages {count}\n");
+    let denied = "could not be measured: the broker does not take hydrant/doctor/";
+    // With MQTT 5 mosquitto 2.0 sends as many as it is told to, whatever it is set to.
+    for (version, options, level, words) in [
+        (
+            "3.1.1",
+            window(5),
+            "warning",
+            "sends 5 messages at a time, in_flight_max is 20",
+        ),
+        ("3.1.1", window(20), "ok", "sends 20 messages at a time"),
+        (
+            "3.1.1",
+            window(300),
+            "ok",
+            "sends 100 messages or more at a time",
+        ),
+        ("3.1.1", denying.clone(), "ok", denied),
+        ("5", window(20), "ok", "sends 20 messages at a time"),
+        ("5", denying, "ok", denied),
+    ] {
+        let options = format!("allow_anonymous true\n{options}");
+        let broker = Broker::with(&folder, free_port(), &options);
+        let source = source(&broker.url(), &format!("version = \"{version}\"\n"));
+        let agent = Agent::new(folder.path(), &format!("{source}{more}"));
+        let found = findings(&agent, &[]);
+        expect(&found, level, words);
+    }
+}

@@ -1,7 +1,7 @@
 //! Tries out each broker of each source.
 
 use pipeline::config::{Config, MqttBroker, MqttConfig, SourceKind};
-use pipeline::doctor::{Finding, Version, judge_probe};
+use pipeline::doctor::{Finding, Version, Window, judge_probe};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::source::mqtt::{Lost, probe};
@@ -29,11 +29,15 @@ pub(super) async fn examine(
         for broker in &mqtt.brokers {
             let place = format!("{}:{}", broker.host, broker.port);
             match probe(mqtt, broker, &scratch_id(mqtt)).await {
-                Ok((mut probe, told)) => {
+                Ok((mut probe, version_told)) => {
                     // Files of one broker say nothing about several.
-                    probe.window = window.filter(|_| mqtt.brokers.len() == 1);
+                    let told = window.filter(|_| mqtt.brokers.len() == 1);
+                    probe.window = probe.window.or(told.map(|count| Window {
+                        count,
+                        is_least: false,
+                    }));
                     found.extend(judge_probe(&about, &place, mqtt, &probe));
-                    if let Some(told) = told {
+                    if let Some(told) = version_told {
                         version = version.or(Version::find(&told));
                         found.push(Finding::ok(&about, format!("{place} is {told}")));
                     }

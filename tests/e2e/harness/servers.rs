@@ -63,12 +63,17 @@ impl Broker {
     /// One at another address of this machine.
     pub(crate) fn at(folder: &Folder, host: &'static str, port: u16, options: &str) -> Self {
         let config = folder.join("mosquitto.conf");
+        let window = if options.contains("max_inflight_messages") {
+            ""
+        } else {
+            "max_inflight_messages 20\n"
+        };
         // Unlimited queues, so that it is not the broker that drops.
         write(
             &config,
             format!(
                 "user root\nlog_type all\nlistener {port} {host}\n{options}\
-                 max_queued_messages 0\nmax_inflight_messages 20\n"
+                 max_queued_messages 0\n{window}"
             ),
         );
         let mut command = Command::new("mosquitto");

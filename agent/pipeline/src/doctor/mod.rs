@@ -13,4 +13,4 @@ pub use certificate::judge_expiry;
 pub use machine::{Directory, judge_clock, judge_directory};
 pub use mosquitto::{Setting, Uses, Version, judge as judge_mosquitto, settings};
 pub use report::{Finding, Level, render};
-pub use session::{Probe, judge as judge_probe};
+pub use session::{Probe, Window, judge as judge_probe, window_tried};

@@ -18,8 +18,29 @@ pub struct Probe {
     pub session_present: Option<bool>,
     /// How long it keeps a session, where that is not what was asked for, in seconds.
     pub session_expiry_s: Option<u32>,
-    /// How many messages it sends before it wants an acknowledgement, where that was measured.
-    pub window: Option<u32>,
+    /// How many messages it sends before it wants an acknowledgement, where that is known.
+    pub window: Option<Window>,
+    /// Why that could not be measured.
+    pub window_error: Option<String>,
+}
+
+/// How many messages a broker sends before it wants an acknowledgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// So many.
+    pub count: u32,
+    /// Or more: it was not tried further.
+    pub is_least: bool,
+}
+
+/// How many messages are enough to measure a window with that matters to a source.
+pub fn window_tried(config: &MqttConfig) -> u16 {
+    const TRIED_MIN: u16 = 100;
+    const TRIED_MAX: u16 = 1000;
+    config
+        .in_flight_max
+        .saturating_add(1)
+        .clamp(TRIED_MIN, TRIED_MAX)
 }
 
 /// Judges what the broker at `place` did for a source.
@@ -106,25 +127,38 @@ fn session(about: &str, place: &str, config: &MqttConfig, probe: &Probe) -> Opti
 
 fn window(about: &str, config: &MqttConfig, probe: &Probe) -> Finding {
     let mine = u32::from(config.in_flight_max);
-    match probe.window {
-        Some(window) if window < mine && config.version == MqttVersion::V311 => Finding::warning(
+    let Some(Window { count, is_least }) = probe.window else {
+        let known = match config.version {
+            MqttVersion::V5 => format!("the broker is told to send {mine} messages at a time"),
+            MqttVersion::V311 => {
+                format!("in_flight_max is {mine}; it should be what the broker is set to")
+            }
+        };
+        return Finding::ok(
             about,
-            format!("the broker sends {window} messages at a time, in_flight_max is {mine}"),
-            format!("write in_flight_max = {window}; or raise max_inflight_messages of mosquitto"),
-        ),
-        Some(window) => Finding::ok(
-            about,
-            format!("the broker sends {window} messages at a time"),
-        ),
-        None if config.version == MqttVersion::V5 => Finding::ok(
-            about,
-            format!("the broker is told to send {mine} messages at a time"),
-        ),
-        None => Finding::ok(
-            about,
-            format!("in_flight_max is {mine}; it should be what the broker is set to"),
-        ),
+            match &probe.window_error {
+                Some(error) => format!("{known}; what it sends could not be measured: {error}"),
+                None => known,
+            },
+        );
+    };
+    let more = if is_least { " or more" } else { "" };
+    let sends = format!("the broker sends {count} messages{more} at a time");
+    if count >= mine {
+        return Finding::ok(about, format!("{sends}, in_flight_max is {mine}"));
     }
+    if is_least {
+        return Finding::ok(about, sends);
+    }
+    let raise = "raise max_inflight_messages of mosquitto: what is sent at a time waits for a sync";
+    Finding::warning(
+        about,
+        format!("{sends}, in_flight_max is {mine}"),
+        match config.version {
+            MqttVersion::V311 => format!("write in_flight_max = {count}; or {raise}"),
+            MqttVersion::V5 => raise.to_owned(),
+        },
+    )
 }
 
 #[cfg(test)]
@@ -181,7 +215,10 @@ mod tests {
         let bad = Probe {
             granted: vec![Granted::With(Qos::AtMostOnce), Granted::Not(0x87)],
             session_present: Some(false),
-            window: Some(10),
+            window: Some(Window {
+                count: 10,
+                is_least: false,
+            }),
             ..good.clone()
         };
         check(
@@ -216,5 +253,39 @@ mod tests {
             ..good
         };
         check("", &silent, &[(ok, ""), (problem, "closed"), (ok, "")]);
+    }
+
+    #[test]
+    fn windows() {
+        let last = |more: &str, probe: &Probe| {
+            let found = judge("sources.x", "b:1883", &config(more), probe);
+            let last = found.last().unwrap();
+            (last.level, last.what.clone())
+        };
+        let sends = |count, is_least| Probe {
+            window: Some(Window { count, is_least }),
+            ..Probe::default()
+        };
+        let (level, what) = last("", &sends(100, true));
+        let told = "the broker sends 100 messages or more at a time, in_flight_max is 20";
+        assert_eq!((level, what.as_str()), (Level::Ok, told));
+        assert_eq!(
+            last("in_flight_max = 200\n", &sends(100, true)).0,
+            Level::Ok
+        );
+        assert_eq!(
+            last("version = \"5\"\n", &sends(5, false)).0,
+            Level::Warning
+        );
+        assert_eq!(window_tried(&config("")), 100);
+        assert_eq!(window_tried(&config("in_flight_max = 500\n")), 501);
+        assert_eq!(window_tried(&config("in_flight_max = 65535\n")), 1000);
+        let unknown = Probe {
+            window_error: Some("no right".to_owned()),
+            ..Probe::default()
+        };
+        let (level, what) = last("", &unknown);
+        assert_eq!(level, Level::Ok);
+        assert!(what.ends_with("measured: no right"), "{what}");
     }
 }

@@ -9,6 +9,7 @@
 mod connection;
 mod inbox;
 mod kept;
+mod measure;
 pub(crate) mod open;
 mod order;
 pub(in crate::source) mod owed;

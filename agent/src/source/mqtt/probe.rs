@@ -1,18 +1,20 @@
 //! What a broker does for a client like the source, tried out with an identifier of its own.
 //!
 //! Takes nothing from the source: its session is another one, a shared subscription is tried in
-//! another group, nothing is acknowledged, and the session is ended behind it.
+//! another group, nothing is acknowledged, and the session is ended behind it. What it publishes
+//! goes to nobody but itself.
 
 use std::time::Duration;
 
 use bytes::BytesMut;
 use pipeline::config::{MqttBroker, MqttConfig, MqttVersion, Qos};
 use pipeline::decode::mqtt::{Granted, PacketType, Publish, Sender, SubAck, share_group, unshared};
-use pipeline::doctor::Probe;
+use pipeline::doctor::{Probe, window_tried};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::inbox::{Inbox, Packet};
+use super::measure::measure;
 use super::open::{CONNECT_MAX, Opened, open};
 use super::packets::{write_disconnect, write_subscribe};
 use super::{Io, Lost};
@@ -25,6 +27,12 @@ const VERSION_MAX: Duration = Duration::from_secs(1);
 
 /// Where mosquitto tells its version.
 const VERSION_TOPIC: &str = "$SYS/broker/version";
+
+/// Below it the doctor sends itself messages.
+const SCRATCH_TOPIC: &str = "hydrant/doctor/";
+
+/// A broker that sends nothing for so long, and some round trips, waits for acknowledgements.
+const QUIET_MIN: Duration = Duration::from_millis(500);
 
 /// A message that is longer is cut: nobody reads it.
 const BODY_BYTES_MAX: usize = 16 * 1024;
@@ -64,9 +72,26 @@ pub(crate) async fn probe(
     }
     // Ends the session at the broker.
     if let Ok(last) = connect(config, broker, client_id, true).await {
-        Talk::new(last.stream).leave().await;
+        let mut talk = Talk::new(last.stream);
+        // What the connection took says how far away the broker is, unless it was busy.
+        let quiet = QUIET_MIN + 2 * Duration::from_millis(probe.connect_ms.min(1000));
+        let topic = format!("{SCRATCH_TOPIC}{}", scratch_number(client_id));
+        let tried = window_tried(config);
+        let measured = measure(&mut talk, config.version, &topic, tried, quiet);
+        match timeout(ANSWER_MAX, measured).await {
+            Ok(Ok(window)) => probe.window = Some(window),
+            Ok(Err(error)) => probe.window_error = Some(error),
+            Err(_) => probe.window_error = Some("it took too long".to_owned()),
+        }
+        talk.leave().await;
     }
     Ok((probe, version))
+}
+
+/// What tells this doctor from others.
+fn scratch_number(client_id: &str) -> &str {
+    let number = client_id.rsplit('-').next().unwrap_or_default();
+    number.get(..8).unwrap_or("0")
 }
 
 async fn connect(
@@ -81,7 +106,7 @@ async fn connect(
 }
 
 /// A connection on which one thing is asked after the other.
-struct Talk {
+pub(super) struct Talk {
     stream: Box<dyn Io>,
     inbox: Inbox,
 }
@@ -138,7 +163,8 @@ impl Talk {
         }
     }
 
-    async fn ask(
+    /// Subscribes.
+    pub(super) async fn ask(
         &mut self,
         version: MqttVersion,
         qos: Qos,
@@ -147,11 +173,17 @@ impl Talk {
     ) -> Result<(), Lost> {
         let mut out = BytesMut::new();
         write_subscribe(&mut out, version, qos, packet_id, filters).map_err(Lost::Unwritable)?;
-        self.stream.write_all(&out).await.map_err(Lost::Io)?;
+        self.send(&out).await
+    }
+
+    /// Sends packets as they are.
+    pub(super) async fn send(&mut self, packets: &[u8]) -> Result<(), Lost> {
+        self.stream.write_all(packets).await.map_err(Lost::Io)?;
         self.stream.flush().await.map_err(Lost::Io)
     }
 
-    async fn next(&mut self) -> Result<Packet, Lost> {
+    /// The next packet. May be cancelled without loss.
+    pub(super) async fn next(&mut self) -> Result<Packet, Lost> {
         loop {
             if let Some(packet) = self.inbox.take().map_err(Lost::Malformed)? {
                 return Ok(packet);
