@@ -7,6 +7,7 @@ mod datagram;
 mod limits;
 mod local;
 mod open;
+mod places;
 mod stream;
 
 use std::fmt;
@@ -20,13 +21,13 @@ use pipeline::config::{SyslogConfig, SyslogListen};
 use pipeline::decode::syslog::{self, SyslogZone};
 use pipeline::record::{Fields, Value};
 use pipeline::time::WallClock;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::intake::{Intake, IntakeBatch, Shutdown};
 use crate::telemetry::Refusal;
 use limits::Limits;
 use open::Kind;
+use places::Places;
 
 /// A batch is handed over when it is this large, or when nothing more is waiting.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -51,7 +52,7 @@ struct Shared {
     unready: AtomicUsize,
     /// What this machine calls itself.
     host: String,
-    connections: Arc<Semaphore>,
+    places: Arc<Places>,
 }
 
 /// Listens until shutdown.
@@ -62,9 +63,7 @@ pub(crate) async fn run(config: SyslogConfig, intake: Intake, shutdown: Shutdown
         SyslogZone::new(None).unwrap_or(SyslogZone::utc())
     });
     let shared = Arc::new(Shared {
-        connections: Arc::new(Semaphore::new(
-            config.connections_max.min(Semaphore::MAX_PERMITS),
-        )),
+        places: Arc::new(Places::new(config.connections_max)),
         limits: config.rate_limit.map(Limits::new),
         unready: AtomicUsize::new(config.listen.len()),
         config,

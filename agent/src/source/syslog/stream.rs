@@ -18,6 +18,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::limits::Seldom;
 use super::open::Open;
+use super::places::{Entered, Place};
 use super::{BATCH_BYTES, LAST_LOOK, Peer, Sender, Shared};
 use crate::intake::Shutdown;
 use crate::telemetry::{Refusal, SourceCount};
@@ -162,15 +163,22 @@ pub(super) async fn accept(
                 continue;
             }
         };
-        let Ok(permit) = Arc::clone(&shared.connections).try_acquire_owned() else {
+        let entered = shared.places.enter();
+        if entered.as_ref().is_none_or(|entered| entered.made_room) {
             shared.intake.counters().refuse(Refusal::Connections, 1);
             if told.may_tell(shared.intake.clock().monotonic()) {
+                let what = match entered {
+                    Some(_) => format!("one that had sent nothing made room for {sender}"),
+                    None => format!("turned {sender} away"),
+                };
+                let limit = shared.config.connections_max;
                 tracing::warn!(
                     source = shared.intake.name(),
-                    "turned {sender} away: connections_max is {}",
-                    shared.config.connections_max
+                    "{what}: connections_max is {limit}"
                 );
             }
+        }
+        let Some(Entered { place, lost, .. }) = entered else {
             continue;
         };
         let shared = Arc::clone(shared);
@@ -179,28 +187,43 @@ pub(super) async fn accept(
         connections.spawn(async move {
             let counters = shared.intake.counters();
             counters.add(SourceCount::Connections, 1);
-            match enter(stream, sender, tls.as_deref(), shutdown.clone()).await {
-                Some(Ok((stream, peer))) => {
-                    if let Err(error) = receive(stream, &peer, &shared, shutdown).await {
-                        tracing::debug!(source = shared.intake.name(), "{sender}: {error}");
-                    }
-                }
-                Some(Err(error)) => {
-                    counters.refuse(Refusal::Tls, 1);
-                    let mut told = doors.lock().unwrap_or_else(PoisonError::into_inner);
-                    if told.may_tell(shared.intake.clock().monotonic()) {
-                        tracing::warn!(source = shared.intake.name(), "{sender}: {error}");
-                    }
-                }
-                None => {}
+            tokio::select! {
+                () = serve((stream, sender), tls.as_deref(), &doors, &shared, place, shutdown) => {}
+                // Nothing of it is on its way: it has sent nothing, and keeps its place if it does.
+                _ = lost => {}
             }
             counters.subtract(SourceCount::Connections, 1);
-            drop(permit);
         });
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
     Ok(())
+}
+
+/// Serves a connection to its end.
+async fn serve(
+    (stream, sender): (Stream, Sender),
+    tls: Option<&TlsServer>,
+    doors: &Mutex<Seldom>,
+    shared: &Shared,
+    mut place: Place,
+    shutdown: Shutdown,
+) {
+    match enter(stream, sender, tls, shutdown.clone()).await {
+        Some(Ok((stream, peer))) => {
+            if let Err(error) = receive(stream, &peer, shared, &mut place, shutdown).await {
+                tracing::debug!(source = shared.intake.name(), "{sender}: {error}");
+            }
+        }
+        Some(Err(error)) => {
+            shared.intake.counters().refuse(Refusal::Tls, 1);
+            let mut told = doors.lock().unwrap_or_else(PoisonError::into_inner);
+            if told.may_tell(shared.intake.clock().monotonic()) {
+                tracing::warn!(source = shared.intake.name(), "{sender}: {error}");
+            }
+        }
+        None => {}
+    }
 }
 
 /// Makes the handshake where there is TLS; `None` when everything ends meanwhile.
@@ -228,6 +251,7 @@ async fn receive(
     mut stream: Stream,
     peer: &Peer,
     shared: &Shared,
+    place: &mut Place,
     mut shutdown: Shutdown,
 ) -> io::Result<()> {
     stream.keep_alive()?;
@@ -243,7 +267,10 @@ async fn receive(
         let read = match ready {
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
             Ok(Err(error)) => Err(error),
-            Ok(Ok(())) => read_once(&mut stream, peer, shared, &mut framer, &mut shutdown).await,
+            Ok(Ok(())) => {
+                let mut means = (&mut framer, &mut *place, &mut shutdown);
+                read_once(&mut stream, peer, shared, &mut means).await
+            }
         };
         match read {
             Ok(0) => break Ok(()),
@@ -256,7 +283,8 @@ async fn receive(
         // The sender believes that what the kernel holds has arrived.
         drop(tokio::time::timeout(LAST_LOOK, stream.readable()).await);
         for _ in 0..LAST_READS_MAX {
-            match read_once(&mut stream, peer, shared, &mut framer, &mut shutdown).await {
+            let mut means = (&mut framer, &mut *place, &mut shutdown);
+            match read_once(&mut stream, peer, shared, &mut means).await {
                 Ok(0) | Err(_) => break,
                 Ok(_) => {}
             }
@@ -277,11 +305,13 @@ async fn read_once(
     stream: &mut Stream,
     peer: &Peer,
     shared: &Shared,
-    framer: &mut Framer,
-    shutdown: &mut Shutdown,
+    (framer, place, shutdown): &mut (&mut Framer, &mut Place, &mut Shutdown),
 ) -> io::Result<usize> {
     let mut chunk = vec![0; READ_BYTES];
     let len = stream.try_read(&mut chunk).await?;
+    if len > 0 && !place.keep() {
+        return Err(io::ErrorKind::ConnectionAborted.into());
+    }
     framer.handle_bytes(chunk.get(..len).unwrap_or_default());
     drop(chunk);
     let at = shared.intake.clock().wall();

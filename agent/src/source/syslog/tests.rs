@@ -58,7 +58,7 @@ fn config() -> SyslogConfig {
 
 fn shared(harness: &Harness, config: SyslogConfig) -> Arc<Shared> {
     Arc::new(Shared {
-        connections: Arc::new(Semaphore::new(config.connections_max)),
+        places: Arc::new(Places::new(config.connections_max)),
         limits: config.rate_limit.map(Limits::new),
         config,
         intake: harness.intake.clone(),
@@ -161,7 +161,7 @@ async fn streams_of_both_framings_and_without_an_end() {
 }
 
 #[tokio::test]
-async fn silent_and_surplus_senders_are_turned_away() {
+async fn silent_senders_are_turned_away() {
     let harness = Harness::new(1000);
     let idle_max = Duration::from_millis(50);
     let (to, _task) = listening(
@@ -181,10 +181,40 @@ async fn silent_and_surplus_senders_are_turned_away() {
         assert!(bytes.is_empty());
     }
     assert_eq!(harness.counters.get(SourceCount::Refused), 1);
-    until("both connections' end", || {
+    until("the connections' end", || {
         harness.counters.get(SourceCount::Connections) == 0
     })
     .await;
+}
+
+/// Who says nothing keeps nobody out, and who has said something is kept.
+#[tokio::test]
+async fn a_silent_sender_makes_room_for_another() {
+    let harness = Harness::new(1000);
+    let (to, _task) = listening(&harness, config());
+    let mut silent = TcpStream::connect(to).await.unwrap();
+    let mut first = TcpStream::connect(to).await.unwrap();
+    first.write_all(b"<13>a: 1\n").await.unwrap();
+    until("the first's message", || harness.records().len() == 1).await;
+    let mut second = TcpStream::connect(to).await.unwrap();
+    second.write_all(b"<13>a: 2\n").await.unwrap();
+    let mut bytes = [0];
+    assert_eq!(
+        silent.read(&mut bytes).await.unwrap(),
+        0,
+        "it has made room"
+    );
+    until("the second's message", || harness.records().len() == 2).await;
+    assert_eq!(harness.counters.get(SourceCount::Refused), 1);
+    // Both places are of senders that speak: there is no room for a third.
+    let mut third = TcpStream::connect(to).await.unwrap();
+    assert_eq!(third.read(&mut bytes).await.unwrap(), 0);
+    for stream in [&mut first, &mut second] {
+        stream.write_all(b"<13>a: 3\n").await.unwrap();
+    }
+    until("more of both", || harness.records().len() == 4).await;
+    assert_eq!(harness.counters.get(SourceCount::Connections), 2);
+    assert_eq!(harness.counters.get(SourceCount::Refused), 2);
 }
 
 #[tokio::test]
