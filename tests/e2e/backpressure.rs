@@ -11,8 +11,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::harness::{
-    Agent, Broker, Folder, Publisher, Receiver, append, free_port, hydrant, never_within, run_with,
-    wait_until,
+    Agent, Broker, Folder, MqttPeer, Publisher, Receiver, append, free_port, hydrant, never_within,
+    run_with, wait_until,
 };
 
 /// More than a ring of 1 MiB holds, and all that may wait in front of it and in sockets.
@@ -202,6 +202,58 @@ fn a_device_gets_no_acknowledgement_while_the_ring_is_full() {
     device.join().unwrap();
     let promised = acknowledged.lock().unwrap().clone();
     dam.open(promised.iter().map(String::as_str));
+}
+
+/// A QoS 2 message whose number may not be forgotten yet: PUBCOMP waits, over a crash as well, and
+/// a new message with the number is none that is known.
+#[test]
+fn a_qos_2_message_is_let_go_only_when_that_is_durable() {
+    const RELEASE: &[u8] = b"\x62\x02\0\x07";
+    let port = free_port();
+    let mut dam =
+        Dam::start(|_| format!("type = \"mqtt_listener\"\nlisten = \"127.0.0.1:{port}\"\n"));
+    let publish = |device: &mut MqttPeer, payload: &[u8; 5]| {
+        device
+            .send(&[b"\x34\x0a\0\x01a\0\x07", &payload[..]].concat())
+            .unwrap();
+        assert_eq!(device.read_packet().unwrap(), (0x50, vec![0, 7]));
+    };
+    let mut device = MqttPeer::resume(port, "careful").unwrap();
+    publish(&mut device, b"first");
+    let stop = Arc::new(AtomicBool::new(false));
+    let others = thread::spawn({
+        let stop = Arc::clone(&stop);
+        move || {
+            let mut others = Publisher::with_noise(port, "others", 2000);
+            while !stop.load(Ordering::Relaxed) {
+                others.step();
+            }
+        }
+    });
+    dam.wait_until_full();
+    device.send(RELEASE).unwrap();
+    device.assert_silent(Duration::from_secs(1));
+    dam.agent.kill();
+    dam.agent.start();
+    // It is known still, and taken once.
+    let mut device = MqttPeer::resume(port, "careful").unwrap();
+    publish(&mut device, b"first");
+    device.send(RELEASE).unwrap();
+    stop.store(true, Ordering::Relaxed);
+    dam.open(["first"].into_iter());
+    others.join().unwrap();
+    assert_eq!(device.read_packet().unwrap(), (0x70, vec![0, 7]));
+    dam.agent.kill();
+    dam.agent.start();
+    let mut device = MqttPeer::resume(port, "careful").unwrap();
+    publish(&mut device, b"other");
+    dam.open(["other"].into_iter());
+    let log = dam.receiver.log();
+    let once = log.messages_once();
+    for message in ["first", "other"] {
+        let count = once.iter().filter(|known| **known == message).count();
+        assert_eq!(count, 1, "{message}");
+    }
 }
 
 #[test]

@@ -353,3 +353,46 @@ fn a_thousand_idle_devices_are_small() {
     assert!(MqttPeer::connect(plant.port, "one too many").is_err());
     drop((devices, quiet));
 }
+
+/// The ring has no room for its number beside the places of so many files: it is in the file beside
+/// the ring, and must be gone from there as well before PUBCOMP.
+#[test]
+fn a_qos_2_number_beside_thousands_of_files_is_let_go_for_good() {
+    const FILES: u64 = 3000;
+    let folder = Folder::new();
+    let many = folder.make("many");
+    for number in 0..FILES {
+        write(&many.join(format!("{number}.log")), "a line\n");
+    }
+    let source = format!(
+        "[sources.many]\ntype = \"file\"\npaths = [\"{}/*.log\"]\n",
+        many.display()
+    );
+    let mut plant = Plant::start(folder, &source);
+    plant
+        .agent
+        .wait_for_count("sources", "many", "stored", FILES);
+    // Numbers far from each other, because neighbors share a place.
+    let numbers = || (0..150_u16).map(|block| 7 + 64 * block);
+    let bytes = |number: u16| [number / 256, number % 256].map(|byte| u8::try_from(byte).unwrap());
+    let mut expected = Vec::new();
+    for round in 0..3 {
+        let mut device = MqttPeer::resume(plant.port, "careful").unwrap();
+        for number in numbers() {
+            let (payload, number) = (format!("{round} {number:04}"), bytes(number));
+            let packet = [b"\x34\x0b\0\x01a", &number[..], payload.as_bytes()].concat();
+            device.send(&packet).unwrap();
+            assert_eq!(device.read_packet().unwrap(), (0x50, number.to_vec()));
+            expected.push(payload);
+        }
+        for number in numbers().map(bytes) {
+            device.send(&[&[0x62, 2], &number[..]].concat()).unwrap();
+            assert_eq!(device.read_packet().unwrap(), (0x70, number.to_vec()));
+        }
+        plant.agent.kill();
+        plant.agent.start();
+    }
+    for message in &expected {
+        plant.receiver.wait_for_message(message);
+    }
+}

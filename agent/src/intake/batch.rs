@@ -157,6 +157,11 @@ impl IntakeBatch {
         self.checkpoint_receipts.push(receipt);
     }
 
+    /// Whether something is owed for what was remembered or forgotten.
+    pub(crate) fn owes_states(&self) -> bool {
+        !self.checkpoint_receipts.is_empty()
+    }
+
     /// Size of the records.
     pub(crate) fn len_bytes(&self) -> usize {
         self.bytes.len()

@@ -77,6 +77,7 @@ pub(crate) fn spawn<S: Storage + Send + 'static>(
                 cursors: BTreeMap::new(),
                 unsettled: Unsettled::new(),
                 owed_for_states: Vec::new(),
+                is_forgetting: false,
                 plans: Vec::new(),
                 blocked: None,
                 unsynced_since: None,
@@ -116,6 +117,8 @@ struct Store<S: Storage> {
     unsettled: Unsettled<Arc<Settled>>,
     /// Receipts of checkpoints, which are owed once every state that was put is durable.
     owed_for_states: Vec<(Arc<Settled>, Receipt)>,
+    /// Whether some of them are owed for a checkpoint that is forgotten here and not in the archive.
+    is_forgetting: bool,
     plans: Vec<tokio::sync::oneshot::Sender<()>>,
     blocked: Option<Blocked>,
     unsynced_since: Option<Instant>,
@@ -212,6 +215,7 @@ impl<S: Storage> Store<S> {
             begun.time.as_millis()
         };
         let states = batch.checkpoint_bytes_max();
+        let forgotten = self.books.forgotten_archived();
         let mut full = false;
         for step in batch.steps(from) {
             match step {
@@ -232,6 +236,7 @@ impl<S: Storage> Store<S> {
                 }
             }
         }
+        self.is_forgetting |= batch.owes_states() && self.books.forgotten_archived() != forgotten;
         self.unsynced_since.get_or_insert_with(Instant::now);
         if full {
             // What is appended is synced, so that what could make room is not held up.
@@ -412,7 +417,7 @@ impl<S: Storage> Store<S> {
         self.settle(&durable);
         self.archive(false);
         // In a full ring states may have no place yet.
-        if !self.ring.is_pending() {
+        if !self.ring.is_pending() && !self.is_forgetting {
             for (settled, receipt) in self.owed_for_states.drain(..) {
                 settled.give(receipt);
                 settled.wake();

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
+use std::time::Duration;
 
 use super::DEADLINE;
 
@@ -115,6 +116,16 @@ impl MqttPeer {
         let mut body = vec![0; bytes];
         self.stream.read_exact(&mut body)?;
         Ok((first, body))
+    }
+
+    /// Asserts that nothing is said for so long.
+    pub(crate) fn assert_silent(&mut self, time: Duration) {
+        self.stream.set_read_timeout(Some(time)).unwrap();
+        let error = self.read_byte().expect_err("something was said");
+        let kind = error.kind();
+        let is_silent = matches!(kind, io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
+        assert!(is_silent, "{error}");
+        self.stream.set_read_timeout(Some(DEADLINE)).unwrap();
     }
 
     /// Reads until the other side closes; an error when it does not.

@@ -34,6 +34,8 @@ pub(super) struct Archive {
     leaving: Vec<(Key, u64)>,
     /// Whether the file has what is forgotten.
     is_stale: bool,
+    /// How often something was forgotten that the file may have.
+    forgotten: u64,
     /// When each checkpoint of the ring was set last, by turns.
     set_at: BTreeMap<Key, u64>,
     turn: u64,
@@ -78,7 +80,15 @@ impl Archive {
     pub(super) fn forget(&mut self, key: &[u8]) {
         self.set_at.remove(key);
         self.unwritten.remove(key);
-        self.is_stale |= self.kept.remove(key).is_some() | self.shadowed.remove(key);
+        if self.kept.remove(key).is_some() | self.shadowed.remove(key) {
+            self.is_stale = true;
+            self.forgotten += 1;
+        }
+    }
+
+    /// How often something was forgotten that a cut before the next file may bring back.
+    pub(super) fn forgotten(&self) -> u64 {
+        self.forgotten
     }
 
     /// Keeps a checkpoint that the ring has no room for; false when there are too many.

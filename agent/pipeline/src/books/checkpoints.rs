@@ -27,6 +27,11 @@ impl Books {
         self.archive.as_ref().is_some_and(Archive::has_unwritten)
     }
 
+    /// How often something was forgotten that a cut before the archive is written may bring back.
+    pub fn forgotten_archived(&self) -> u64 {
+        self.archive.as_ref().map_or(0, Archive::forgotten)
+    }
+
     /// What the archive is to hold from here on; everything that was put must be durable. Once it
     /// is durable too [`Books::handle_archived`] is to follow, at once.
     pub fn encode_archive<S: Storage>(&mut self, ring: &Ring<S>) -> Vec<u8> {

@@ -70,7 +70,8 @@ impl<S: Storage> Store<S> {
         let Some(archive) = self.archive.as_mut().filter(|_| is_changed) else {
             return;
         };
-        let is_awaited = self.books.has_unarchived() && !self.owed_for_states.is_empty();
+        let has_unarchived = self.books.has_unarchived() && !self.owed_for_states.is_empty();
+        let is_awaited = has_unarchived || self.is_forgetting;
         let is_early = archive
             .written_at
             .is_some_and(|at| at.elapsed() < ARCHIVE_INTERVAL);
@@ -82,6 +83,7 @@ impl<S: Storage> Store<S> {
         match write(&archive.path, &bytes) {
             Ok(()) => {
                 archive.failed = false;
+                self.is_forgetting = false;
                 self.books.handle_archived(&mut self.ring);
                 self.unsynced_since.get_or_insert_with(Instant::now);
             }
