@@ -4,6 +4,7 @@
 //! in place, so the two numbers alone do not say that the content is the one that was read. The
 //! fingerprint covers the first bytes up to the checkpoint, at most [`FINGERPRINT_BYTES`]: it
 //! grows with the checkpoint, and what is skipped after a restart is what was read before it.
+//! Where the file system says when a file was made, that tells files of one beginning apart as well.
 
 /// How much of a file's beginning a fingerprint covers at most.
 pub const FINGERPRINT_BYTES: usize = 1024;
@@ -15,6 +16,35 @@ pub struct FileId {
     pub device: u64,
     /// The inode number.
     pub inode: u64,
+}
+
+/// When a file was made, as far as the file system says: a hash of the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Birth(u32);
+
+impl Birth {
+    /// The file system does not say, or nobody has asked.
+    pub const UNKNOWN: Self = Self(0);
+
+    /// At this moment since 1970.
+    pub fn at(seconds: i64, nanos: u32) -> Self {
+        let moment = seconds.to_le_bytes().into_iter().chain(nanos.to_le_bytes());
+        let hash = moment.fold(FNV_BASIS, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME)
+        });
+        let folded = u32::try_from((hash >> 32) ^ (hash & u64::from(u32::MAX))).unwrap_or(0);
+        Self(folded.max(1))
+    }
+
+    /// Whether nothing is known of it.
+    pub const fn is_unknown(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether the two are surely of two files.
+    pub fn differs(self, other: Self) -> bool {
+        !self.is_unknown() && !other.is_unknown() && self != other
+    }
 }
 
 /// A hash of a file's first bytes and how many they are.
@@ -85,28 +115,28 @@ pub struct FileKey {
     pub id: FileId,
     /// With which beginning.
     pub fingerprint: Fingerprint,
+    /// Made when.
+    pub birth: Birth,
 }
 
-/// Length of an encoded [`FileKey`].
-pub const KEY_BYTES: usize = 27;
-
 /// What the first byte of an encoded key says: the layout of the rest.
-const KEY_VERSION: u8 = 1;
+const KEY_WITHOUT_BIRTH: u8 = 1;
+const KEY_WITH_BIRTH: u8 = 2;
 
 impl FileKey {
-    /// Version, device, inode, covered length, hash; little-endian.
-    pub fn encode(self) -> [u8; KEY_BYTES] {
-        let mut key = [KEY_VERSION; KEY_BYTES];
-        let parts = self
-            .id
-            .device
-            .to_le_bytes()
-            .into_iter()
-            .chain(self.id.inode.to_le_bytes())
-            .chain(self.fingerprint.len.to_le_bytes())
-            .chain(self.fingerprint.hash.to_le_bytes());
-        for (place, byte) in key.iter_mut().skip(1).zip(parts) {
-            *place = byte;
+    /// Version, device, inode, covered length, hash, and the birth where it is known;
+    /// little-endian.
+    pub fn encode(self) -> Vec<u8> {
+        let mut key = vec![KEY_WITHOUT_BIRTH];
+        key.extend(self.id.device.to_le_bytes());
+        key.extend(self.id.inode.to_le_bytes());
+        key.extend(self.fingerprint.len.to_le_bytes());
+        key.extend(self.fingerprint.hash.to_le_bytes());
+        if !self.birth.is_unknown() {
+            key.extend(self.birth.0.to_le_bytes());
+            if let Some(version) = key.first_mut() {
+                *version = KEY_WITH_BIRTH;
+            }
         }
         key
     }
@@ -122,14 +152,18 @@ impl FileKey {
             len: u16::from_le_bytes(*len),
             hash: u64::from_le_bytes(*hash),
         };
-        let valid =
-            version == KEY_VERSION && rest.is_empty() && fingerprint.len() <= FINGERPRINT_BYTES;
-        valid.then_some(Self {
+        let birth = match version {
+            KEY_WITHOUT_BIRTH if rest.is_empty() => Birth::UNKNOWN,
+            KEY_WITH_BIRTH => Birth(u32::from_le_bytes(rest.try_into().ok()?)),
+            _ => return None,
+        };
+        (fingerprint.len() <= FINGERPRINT_BYTES).then_some(Self {
             id: FileId {
                 device: u64::from_le_bytes(*device),
                 inode: u64::from_le_bytes(*inode),
             },
             fingerprint,
+            birth,
         })
     }
 }
@@ -190,19 +224,34 @@ mod tests {
 
     #[test]
     fn keys_survive_encoding_and_others_are_refused() {
-        let key = FileKey {
+        let old = FileKey {
             id: FileId {
                 device: 0x0102_0304_0506_0708,
                 inode: u64::MAX - 1,
             },
             fingerprint: Fingerprint::of(b"content"),
+            birth: Birth::UNKNOWN,
         };
-        let encoded = key.encode();
-        assert_eq!(FileKey::decode(&encoded), Some(key));
+        let birth = Birth::at(1_795_564_800, 7);
+        for (key, len, version) in [(old, 27, 1), (FileKey { birth, ..old }, 31, 2)] {
+            let encoded = key.encode();
+            assert_eq!((encoded.len(), encoded[0]), (len, version));
+            assert_eq!(FileKey::decode(&encoded), Some(key));
+            assert_eq!(FileKey::decode(&encoded[..len - 1]), None);
+            let mut other = encoded;
+            other[0] = 3 - version;
+            assert_eq!(FileKey::decode(&other), None);
+        }
         assert_eq!(FileKey::decode(b"started"), None);
-        assert_eq!(FileKey::decode(&encoded[..26]), None);
-        let mut other = encoded;
-        other[0] = 2;
-        assert_eq!(FileKey::decode(&other), None);
+    }
+
+    #[test]
+    fn births_differ_only_where_both_are_known() {
+        let birth = Birth::at(1_795_564_800, 7);
+        assert!(birth.differs(Birth::at(1_795_564_800, 8)));
+        assert!(birth.differs(Birth::at(-1, 7)));
+        for same in [birth, Birth::UNKNOWN] {
+            assert!(!birth.differs(same) && !same.differs(birth));
+        }
     }
 }

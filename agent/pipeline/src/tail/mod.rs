@@ -13,7 +13,7 @@ mod scan;
 mod trial;
 
 pub use charset::{Charset, Decoded};
-pub use fingerprint::{FINGERPRINT_BYTES, FileId, FileKey, Fingerprint, KEY_BYTES};
+pub use fingerprint::{Birth, FINGERPRINT_BYTES, FileId, FileKey, Fingerprint};
 pub use gunzip::{Gunzip, GunzipError, Unpacked};
 pub use joiner::{Joined, Joiner, Line, REPLACED, RecordRules, Stream};
 pub use lines::{LineCursor, Lines, Piece};

@@ -5,7 +5,7 @@ use std::io;
 
 use pipeline::record::Fields;
 use pipeline::tail::{
-    Charset, FileKey, Fingerprint, Joined, Joiner, KEY_BYTES, Line, Piece, REPLACED, RecordRules,
+    Charset, FileKey, Fingerprint, Joined, Joiner, Line, Piece, REPLACED, RecordRules,
 };
 use pipeline::time::Monotonic;
 
@@ -16,7 +16,7 @@ use super::input::Input;
 pub(super) struct Handed<'a> {
     pub(super) key: &'a mut FileKey,
     /// The key as the ring knows it.
-    pub(super) encoded: [u8; KEY_BYTES],
+    pub(super) encoded: Vec<u8>,
     pub(super) fields: &'a Fields,
     pub(super) joiner: &'a mut Joiner,
     pub(super) charset: Charset,

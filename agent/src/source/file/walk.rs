@@ -13,7 +13,8 @@ use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use globset::{GlobBuilder, GlobMatcher};
-use pipeline::tail::{FileId, originals};
+use pipeline::tail::{Birth, FileId, originals};
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
 use super::followed::Version;
 
@@ -184,6 +185,20 @@ pub(super) fn id_of(metadata: &Metadata) -> FileId {
     FileId {
         device: metadata.dev(),
         inode: metadata.ino(),
+    }
+}
+
+/// When the file at `path` was made, if that is still the file `id`.
+pub(super) fn birth_of(path: &Path, id: FileId) -> Birth {
+    let wanted = StatxFlags::INO | StatxFlags::BTIME;
+    let Ok(found) = statx(CWD, path, AtFlags::empty(), wanted) else {
+        return Birth::UNKNOWN;
+    };
+    let has_birth = found.stx_mask & StatxFlags::BTIME.bits() != 0;
+    if has_birth && found.stx_ino == id.inode {
+        Birth::at(found.stx_btime.tv_sec, found.stx_btime.tv_nsec)
+    } else {
+        Birth::UNKNOWN
     }
 }
 

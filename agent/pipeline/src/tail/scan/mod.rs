@@ -10,7 +10,7 @@ mod packed;
 
 use std::collections::{HashMap, HashSet};
 
-use super::fingerprint::{FileId, FileKey, Fingerprint};
+use super::fingerprint::{Birth, FileId, FileKey, Fingerprint};
 
 /// A file that was read before, by this process or an earlier one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub struct Seen {
     pub at_rest: bool,
     /// Whether it is packed: its size says nothing of what is in it.
     pub packed: bool,
+    /// When it was made; only asked for where it is known and has changed.
+    pub birth: Birth,
 }
 
 impl Seen {
@@ -167,7 +169,9 @@ impl<F: FnOnce() -> Option<Vec<u8>>> Head<F> {
 
 fn is_continued(old: &Known, file: &Seen, head: impl FnOnce() -> Option<Vec<u8>>) -> bool {
     // What cannot be read now is not known to be another file.
-    file.has(old.offset) && head().is_none_or(|head| old.key.fingerprint.matches(&head))
+    file.has(old.offset)
+        && !old.key.birth.differs(file.birth)
+        && head().is_none_or(|head| old.key.fingerprint.matches(&head))
 }
 
 /// Whether an unknown file is the copy of a replaced one, or may become one.

@@ -112,7 +112,7 @@ fn family(name: &[u8]) -> Vec<u8> {
 mod tests {
     use super::super::{FileId, FileKey, decide};
     use super::*;
-    use crate::tail::Fingerprint;
+    use crate::tail::{Birth, Fingerprint};
 
     fn lines(seed: usize, bytes: usize) -> Vec<u8> {
         (0..)
@@ -126,6 +126,7 @@ mod tests {
             key: FileKey {
                 id: FileId { device: 1, inode },
                 fingerprint: Fingerprint::of(&content[..offset]),
+                birth: Birth::UNKNOWN,
             },
             offset: u64::try_from(offset).unwrap(),
             name: name.into(),
@@ -144,6 +145,7 @@ mod tests {
             packed: std::path::Path::new(name)
                 .extension()
                 .is_some_and(|extension| extension == "gz"),
+            birth: Birth::UNKNOWN,
         }
     }
 

@@ -25,6 +25,7 @@ fn known(inode: u64, content: &[u8], offset: usize) -> Known {
         key: FileKey {
             id: FileId { device: 1, inode },
             fingerprint: Fingerprint::of(&content[..offset]),
+            birth: Birth::UNKNOWN,
         },
         offset: u64::try_from(offset).unwrap(),
         name: Vec::new(),
@@ -60,6 +61,7 @@ fn check_with(
                 changed: true,
                 at_rest: false,
                 packed: false,
+                birth: Birth::UNKNOWN,
             };
             change(&mut seen);
             seen
@@ -256,6 +258,7 @@ fn unreadable_or_unchanged_is_not_replaced() {
         changed,
         at_rest: false,
         packed: false,
+        birth: Birth::UNKNOWN,
     };
     assert_eq!(
         decide(LATER, &old, &[seen(true)], |_| None),
@@ -265,4 +268,24 @@ fn unreadable_or_unchanged_is_not_replaced() {
         decide(LATER, &old, &[seen(false)], |_| panic!("must not be read")),
         [Found::Same(0)]
     );
+}
+
+/// An inode that was given to another file with the same beginning.
+#[test]
+fn a_file_that_was_made_at_another_time_is_another_file() {
+    let content = lines(1, 5000);
+    let (made, later) = (Birth::at(1, 0), Birth::at(2, 0));
+    for (old, new, expected) in [
+        (made, made, Found::Same(0)),
+        (made, later, Found::Replaced(0)),
+        (Birth::UNKNOWN, later, Found::Same(0)),
+        (made, Birth::UNKNOWN, Found::Same(0)),
+    ] {
+        let mut known = known(7, &content, 4000);
+        known.key.birth = old;
+        let files = [file(7, "a.log", &content)];
+        check_with(FIRST, &[known], &files, &[expected], |seen| {
+            seen.birth = new;
+        });
+    }
 }

@@ -5,13 +5,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use pipeline::config::StartAt;
-use pipeline::tail::{Charset, FileId, FileKey, Fingerprint, Found, LineCursor, Seen, decide};
+use pipeline::tail::{
+    Birth, Charset, FileId, FileKey, Fingerprint, Found, LineCursor, Seen, decide,
+};
 use pipeline::time::{Monotonic, WallClock};
 
 use super::super::Out;
 use super::super::followed::{Followed, State, last_line_start};
 use super::super::input::Input;
-use super::super::walk::{Entry, FILES_MAX, Walk, is_packed, walk};
+use super::super::walk::{Entry, FILES_MAX, Walk, birth_of, is_packed, walk};
 use super::{COPY_WAIT, Follower};
 
 /// The place in a file that is gone is remembered for so long, should it come back.
@@ -70,20 +72,21 @@ impl Follower {
         let seen: Vec<Seen> = walk
             .entries
             .iter()
-            .map(|entry| Seen {
+            .map(|entry| (entry, by_id.get(&entry.id)))
+            .map(|(entry, known)| Seen {
                 id: entry.id,
                 name: entry
                     .path
                     .file_name()
                     .map_or_else(Vec::new, |name| name.as_bytes().to_vec()),
                 size: entry.size,
-                matched: entry.matched
-                    && (by_id.contains_key(&entry.id) || !self.is_too_old(entry)),
-                changed: by_id
-                    .get(&entry.id)
-                    .is_none_or(|file| file.seen != Some(entry.version())),
+                matched: entry.matched && (known.is_some() || !self.is_too_old(entry)),
+                changed: known.is_none_or(|file| file.seen != Some(entry.version())),
                 at_rest: self.is_at_rest(entry, now),
                 packed: is_packed(&entry.path),
+                birth: known
+                    .filter(|file| file.seen != Some(entry.version()))
+                    .map_or(Birth::UNKNOWN, |_| birth_of(&entry.path, entry.id)),
             })
             .collect();
         let known: Vec<_> = self.files.iter().map(Followed::known).collect();
@@ -131,11 +134,15 @@ impl Follower {
         let mut waiting = HashMap::new();
         for (entry, found) in entries() {
             match *found {
-                Found::Same(k) => self.continue_with(k, entry, now, &mut present),
+                Found::Same(k) => {
+                    self.learn_birth(k, entry, out);
+                    self.continue_with(k, entry, now, &mut present);
+                }
                 Found::Moved(k) => {
                     if let Some(file) = self.files.get_mut(k) {
                         let mut key = file.key;
                         key.id = entry.id;
+                        key.birth = birth_of(&entry.path, entry.id);
                         file.move_key(key, out);
                     }
                     self.continue_with(k, entry, now, &mut present);
@@ -147,6 +154,7 @@ impl Follower {
                         let key = FileKey {
                             id: entry.id,
                             fingerprint: Fingerprint::EMPTY,
+                            birth: birth_of(&entry.path, entry.id),
                         };
                         file.move_key(key, out);
                         file.state = State::Idle;
@@ -176,6 +184,21 @@ impl Follower {
         }
     }
 
+    /// A checkpoint of an earlier version does not say when its file was made.
+    fn learn_birth(&mut self, k: usize, entry: &Entry, out: &mut dyn FnMut(Out<'_>)) {
+        let Some(file) = self.files.get_mut(k) else {
+            return;
+        };
+        if !file.key.birth.is_unknown() || file.seen.is_some() {
+            return;
+        }
+        let birth = birth_of(&entry.path, entry.id);
+        if !birth.is_unknown() {
+            let key = FileKey { birth, ..file.key };
+            file.move_key(key, out);
+        }
+    }
+
     /// Copies first: they continue what the originals are about to lose.
     fn begin_copies<'a>(
         &mut self,
@@ -190,6 +213,7 @@ impl Follower {
             {
                 let mut key = original.key;
                 key.id = entry.id;
+                key.birth = birth_of(&entry.path, entry.id);
                 // What waits for more lines is read again, together with them.
                 let cursor = LineCursor::new(original.checkpoint());
                 original.joiner.clear();
@@ -285,6 +309,7 @@ impl Follower {
         let key = FileKey {
             id: entry.id,
             fingerprint: Fingerprint::EMPTY,
+            birth: birth_of(&entry.path, entry.id),
         };
         if self.starts_at_end()
             && let Some((head, start)) = self.end_of(entry).filter(|(_, start)| *start > 0)

@@ -134,7 +134,7 @@ impl Follower {
             };
             match newest.get_mut(&key.id) {
                 None => drop(newest.insert(key.id, (key, *offset))),
-                Some(known) if known.0.fingerprint.len() < key.fingerprint.len() => {
+                Some(known) if knowledge(&known.0) < knowledge(&key) => {
                     self.outdated.push(known.0);
                     *known = (key, *offset);
                 }
@@ -401,6 +401,11 @@ impl Follower {
         self.problems
             .insert(path.to_owned(), format!("{}: {problem}", path.display()));
     }
+}
+
+/// The checkpoint of one file that has more of this is the newer one.
+fn knowledge(key: &FileKey) -> (usize, bool) {
+    (key.fingerprint.len(), !key.birth.is_unknown())
 }
 
 /// As many as are wished for, but no more than half of what the process may open.

@@ -168,6 +168,15 @@ impl Bed {
         states.into_iter().collect()
     }
 
+    /// Starts with these checkpoints, which the ring holds from an earlier run.
+    fn continue_from(&mut self, places: &[(Vec<u8>, u64)]) {
+        let now = Monotonic::from_start(self.now);
+        let places = places.iter();
+        let kept = places.map(|(key, offset)| Kept::Checkpoint(key.clone(), *offset));
+        self.kept.extend(kept);
+        self.follower = Follower::new(&self.config, &self.checkpoints(), now);
+    }
+
     /// Dies and starts again; of what was not synced the first `survive` steps survive.
     fn crash(&mut self, survive: usize) {
         let mut end = self.kept.len().min(self.synced.saturating_add(survive));

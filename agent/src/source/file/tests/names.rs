@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::time::{Duration, SystemTime};
 
 use pipeline::config::StartAt;
+use pipeline::tail::{Birth, FileKey};
 use pipeline::time::WallClock;
 
 use super::{Bed, Folder, check};
@@ -68,6 +69,40 @@ fn beats_1341_an_inode_given_to_another_file_is_read_from_its_beginning() {
         }
         bed.settle();
         check(&bed, &["one", "two", "three", "four", "five"]);
+    }
+}
+
+/// The same beginning, and more of it than was read of the other one.
+#[test]
+fn an_inode_given_to_a_file_with_the_same_beginning_is_read_from_its_beginning() {
+    let folder = Folder::new("born");
+    let mut bed = Bed::new(&[folder.path("*.log")], StartAt::Beginning);
+    let head = "x".repeat(2000) + "\n";
+    folder.append("a.log", head.as_bytes());
+    bed.settle();
+    let places = bed.checkpoints().into_iter();
+    let mut places = places.filter_map(|(key, offset)| Some((FileKey::decode(&key)?, offset)));
+    let (key, offset) = places.next().unwrap();
+    if key.birth.is_unknown() {
+        eprintln!("SKIPPED: this file system does not know when a file was made");
+        return;
+    }
+    folder.append("a.log", b"two\n");
+    // What the ring says is of an earlier file, of an earlier version, or of this one.
+    for (birth, expected) in [
+        (Birth::at(1, 0), &[&head[..2000], "two"][..]),
+        (Birth::UNKNOWN, &["two"]),
+        (key.birth, &["two"]),
+    ] {
+        let mut later = Bed::new(&[folder.path("*.log")], StartAt::Beginning);
+        let place = (FileKey { birth, ..key }.encode(), offset);
+        later.continue_from(&[place]);
+        later.settle();
+        check(&later, expected);
+        // From here on it is known when it was made.
+        let kept = later.checkpoints();
+        let mut keys = kept.iter().filter_map(|(key, _)| FileKey::decode(key));
+        assert_eq!(keys.next().map(|kept| kept.birth), Some(key.birth));
     }
 }
 
