@@ -1,6 +1,7 @@
 //! Syslog from logger and rsyslog, and from senders that do it wrong.
 
 mod limits;
+mod small;
 mod sockets;
 mod tls;
 
