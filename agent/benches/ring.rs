@@ -25,6 +25,11 @@ use std::time::{Duration, Instant};
 
 use diskring::{Compression, Options, Read, Ring, RingId, Storage, StorageError, Unrecovered};
 
+const COMPRESSIONS: [Compression; 3] = [
+    Compression::None,
+    Compression::Snappy,
+    Compression::Zstd { level: 1 },
+];
 const MIB: u64 = 1 << 20;
 /// Asks for the memory of a ring only.
 const MEMORY: &str = "--memory-of";
@@ -138,7 +143,7 @@ fn sync_rate(path: &Path, per_sync: u64, groups: u64) {
     let each = per_sync.div_ceil(200);
     let len = usize::try_from(each * 200).unwrap();
     let bytes = lines.concat().repeat(8);
-    for compression in [Compression::None, Compression::Snappy] {
+    for compression in COMPRESSIONS {
         let raw_path = path.with_extension("raw");
         let mut raw = FileStorage::create(&raw_path, 64 * MIB);
         let storage = FileStorage::create(path, 64 * MIB);
@@ -295,7 +300,7 @@ fn main() {
     for (per_sync, groups) in [(100, 2000), (10_000, 1000), (100_000, 500), (1_000_000, 50)] {
         sync_rate(&path, per_sync, groups);
     }
-    for compression in [Compression::None, Compression::Snappy] {
+    for compression in COMPRESSIONS {
         append_and_read_rate(&path, compression);
     }
     if std::env::args().any(|argument| argument == "append") {

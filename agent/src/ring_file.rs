@@ -236,6 +236,7 @@ fn options(config: &BufferConfig) -> Result<Options, RingFileError> {
         compression: match config.compression {
             FrameCompression::None => Compression::None,
             FrameCompression::Snappy => Compression::Snappy,
+            FrameCompression::Zstd { level } => Compression::Zstd { level },
         },
         ..Options::default()
     })

@@ -14,9 +14,10 @@ const VERSION: u32 = 1;
 const ENTRIES: usize = 120;
 
 /// name, compression, whether sealed
-const FEATURES: [(&str, Compression, bool); 3] = [
+const FEATURES: [(&str, Compression, bool); 4] = [
     ("plain", Compression::None, false),
     ("snappy", Compression::Snappy, false),
+    ("zstd", Compression::Zstd { level: 1 }, false),
     ("sealed", Compression::Snappy, true),
 ];
 

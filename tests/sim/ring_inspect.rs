@@ -10,6 +10,7 @@ use diskring::{
 };
 
 use crate::ring_crash::{in_parallel, number};
+use crate::ring_model::any_compression;
 use crate::ring_sealed::sealing;
 
 const PAGE: usize = 4096;
@@ -135,11 +136,7 @@ fn history(seed: u64) -> Result<Tally, String> {
     let disk = SharedDisk::new(disk);
     let mut options = Options {
         segment_bytes: Some(u32::try_from(segment_pages * PAGE).unwrap()),
-        compression: if rng.one_in(2) {
-            Compression::Snappy
-        } else {
-            Compression::None
-        },
+        compression: any_compression(&mut rng),
         sealing: rng.one_in(4).then(|| sealing(rng.next_u64())),
         ..Options::default()
     };

@@ -129,6 +129,7 @@ fn check_flips(compression: Compression, stride: usize, mutant: Mutant) {
 fn a_flipped_bit_costs_its_frame() {
     check_flips(Compression::None, 61, Mutant::None);
     check_flips(Compression::Snappy, 61, Mutant::None);
+    check_flips(Compression::Zstd { level: 1 }, 61, Mutant::None);
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use diskring::sim::{Rng, SharedDisk, SimDisk};
 use diskring::{AppendError, Compression, Options, Ring, RingId, Stats, Unrecovered};
 
+use crate::ring_model::any_compression;
+
 const PAGE: u64 = 4096;
 const SEGMENT_PAGES: usize = 10;
 const SEGMENTS: usize = 6;
@@ -98,11 +100,7 @@ fn wear_is_counted_over_cuts_and_laps() {
     for seed in 0..60 {
         let mut rng = Rng::new(seed);
         let disk = SharedDisk::new(SimDisk::new((2 + SEGMENTS * SEGMENT_PAGES) * 4096, 512));
-        let compression = if rng.one_in(2) {
-            Compression::None
-        } else {
-            Compression::Snappy
-        };
+        let compression = any_compression(&mut rng);
         let options = options(compression);
         let mut ring = Ring::create(disk.clone(), RingId(seed), &options).unwrap();
         let created = disk.disk().stats().written_bytes;

@@ -7,16 +7,19 @@ use std::fmt;
 
 use crate::Seq;
 use crate::bytes::{Bytes, push_varint, to_u32, to_usize};
+use crate::compress::{Compressor, Packing, decompress, make_room};
 use crate::geometry::{Compression, FRAME_RAW_MAX};
 use crate::layout::FRAME_HEADER_LEN;
 use crate::seal::{SEAL_BYTES, SegmentKey};
 
 const LEN_MASK: u32 = 0x00ff_ffff;
-const COMPRESSED: u32 = 1 << 28;
+const SNAPPY: u32 = 1 << 28;
 /// Set on frames whose body is sealed.
 const SEALED: u32 = 1 << 29;
+const ZSTD: u32 = 1 << 30;
+const PACKED: u32 = SNAPPY | ZSTD;
 const KIND_SHIFT: u32 = 24;
-const KNOWN: u32 = LEN_MASK | 0x0f << KIND_SHIFT | COMPRESSED | SEALED;
+const KNOWN: u32 = LEN_MASK | 0x0f << KIND_SHIFT | PACKED | SEALED;
 
 /// Entries that were written as one.
 #[derive(Clone, PartialEq, Eq)]
@@ -175,7 +178,7 @@ impl Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FrameHeader {
     pub(crate) kind: Kind,
-    pub(crate) compressed: bool,
+    pub(crate) packing: Packing,
     pub(crate) sealed: bool,
     pub(crate) body_len: u32,
     pub(crate) seq_low: u32,
@@ -195,7 +198,12 @@ impl FrameHeader {
         }
         let header = Self {
             kind: Kind::from_code(word >> KIND_SHIFT & 0x0f)?,
-            compressed: word & COMPRESSED != 0,
+            packing: match word & PACKED {
+                0 => Packing::None,
+                SNAPPY => Packing::Snappy,
+                ZSTD => Packing::Zstd,
+                _ => return None,
+            },
             sealed: word & SEALED != 0,
             body_len: word & LEN_MASK,
             seq_low: bytes.u32()?,
@@ -222,9 +230,13 @@ impl FrameHeader {
     /// What is sealed along with the body.
     pub(crate) fn authenticated(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(to_usize(FRAME_HEADER_LEN));
-        let compressed = if self.compressed { COMPRESSED } else { 0 };
+        let packed = match self.packing {
+            Packing::None => 0,
+            Packing::Snappy => SNAPPY,
+            Packing::Zstd => ZSTD,
+        };
         let sealed = if self.sealed { SEALED } else { 0 };
-        let word = self.body_len | self.kind.code() << KIND_SHIFT | compressed | sealed;
+        let word = self.body_len | self.kind.code() << KIND_SHIFT | packed | sealed;
         out.extend_from_slice(&word.to_le_bytes());
         out.extend_from_slice(&self.seq_low.to_le_bytes());
         out.extend_from_slice(&self.generation_low.to_le_bytes());
@@ -251,20 +263,16 @@ pub(crate) struct FrameMeta {
 }
 
 /// Makes frames, with its buffers kept for the next.
+#[derive(Debug)]
 pub(crate) struct Encoder {
-    compression: Compression,
-    snappy: snap::raw::Encoder,
+    compressor: Compressor,
     scratch: Vec<u8>,
 }
 
 impl Encoder {
-    /// Bodies that are smaller are not worth trying.
-    const COMPRESS_MIN: usize = 48;
-
     pub(crate) fn new(compression: Compression) -> Self {
         Self {
-            compression,
-            snappy: snap::raw::Encoder::new(),
+            compressor: Compressor::new(compression),
             scratch: Vec::new(),
         }
     }
@@ -295,15 +303,18 @@ impl Encoder {
         let body_start = start + to_usize(FRAME_HEADER_LEN);
         let raw = out.get(body_start..).unwrap_or_default();
         debug_assert!(raw.len() <= FRAME_RAW_MAX);
-        let packed_len = match meta.kind {
-            Kind::Entries | Kind::Single | Kind::State | Kind::Snapshot => self.compress(raw),
+        let packed = match meta.kind {
+            Kind::Entries | Kind::Single | Kind::State | Kind::Snapshot => {
+                self.compressor.compress(raw, &mut self.scratch)
+            }
             Kind::Pad => None,
         };
+        let packed_len = packed.map(|(_, len)| len);
         let key = key.filter(|_| meta.kind != Kind::Pad);
         let sealing = key.map_or(0, |_| SEAL_BYTES);
         let header = FrameHeader {
             kind: meta.kind,
-            compressed: packed_len.is_some(),
+            packing: packed.map_or(Packing::None, |(packing, _)| packing),
             sealed: key.is_some(),
             body_len: to_u32(packed_len.unwrap_or(raw.len()) + sealing),
             seq_low: low_u32(meta.seq.get()),
@@ -327,64 +338,25 @@ impl Encoder {
         }
     }
 
-    /// Puts the body into the scratch; how long it is there, `None` where that saves too little.
-    fn compress(&mut self, raw: &[u8]) -> Option<usize> {
-        if self.compression == Compression::None || raw.len() < Self::COMPRESS_MIN {
-            return None;
-        }
-        self.make_room(snap::raw::max_compress_len(raw.len()));
-        let len = self.snappy.compress(raw, &mut self.scratch).ok()?;
-        // A sixteenth saved pays for the decompression.
-        (len <= raw.len() - raw.len() / 16).then_some(len)
-    }
-
     /// Puts the body into the scratch as it is.
     fn copy(&mut self, raw: &[u8]) -> usize {
-        self.make_room(raw.len());
+        make_room(&mut self.scratch, raw.len());
         if let Some(scratch) = self.scratch.get_mut(..raw.len()) {
             scratch.copy_from_slice(raw);
         }
         raw.len()
-    }
-
-    fn make_room(&mut self, len: usize) {
-        if self.scratch.len() < len {
-            self.scratch.resize(len, 0);
-        }
-    }
-}
-
-impl fmt::Debug for Encoder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Encoder")
-            .field("compression", &self.compression)
-            .finish_non_exhaustive()
     }
 }
 
 /// The entries or states that went into a frame; `None` when they cannot be had.
 pub(crate) fn unpack(header: &FrameHeader, body: &[u8]) -> Option<Vec<u8>> {
     if header.kind == Kind::Single {
-        let raw = decompress(header, body)?;
+        let raw = decompress(header.packing, body)?;
         let mut out = Vec::with_capacity(entry_len_max(raw.len()));
         push_entry(&mut out, header.count, &raw);
         return Some(out);
     }
-    decompress(header, body)
-}
-
-fn decompress(header: &FrameHeader, body: &[u8]) -> Option<Vec<u8>> {
-    if !header.compressed {
-        return Some(body.to_vec());
-    }
-    let len = snap::raw::decompress_len(body).ok()?;
-    // Snappy expands at most 64 bytes for each three; more is a lie that would cost memory.
-    if len > FRAME_RAW_MAX || len / 32 > body.len() {
-        return None;
-    }
-    let mut raw = vec![0; len];
-    let written = snap::raw::Decoder::new().decompress(body, &mut raw).ok()?;
-    (written == len).then_some(raw)
+    decompress(header.packing, body)
 }
 
 pub(crate) fn low_u32(value: u64) -> u32 {

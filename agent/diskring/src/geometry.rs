@@ -57,6 +57,11 @@ pub enum Compression {
     /// Snappy, where that saves.
     #[default]
     Snappy,
+    /// Zstandard, where that saves.
+    Zstd {
+        /// How hard it tries, 1 to 9.
+        level: u8,
+    },
 }
 
 /// What may be chosen about a ring.

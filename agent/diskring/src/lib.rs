@@ -9,6 +9,7 @@
 
 mod beside;
 mod bytes;
+mod compress;
 mod error;
 mod frame;
 mod geometry;

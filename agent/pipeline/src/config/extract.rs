@@ -197,6 +197,9 @@ fn buffer(settings: &Settings) -> Option<BufferConfig> {
         compression: match settings.text("compression")? {
             "none" => FrameCompression::None,
             "snappy" => FrameCompression::Snappy,
+            "zstd" => FrameCompression::Zstd {
+                level: settings.integer("compression_level").unwrap_or(1),
+            },
             _ => return None,
         },
         encryption: encryption(settings.table("encryption")?),

@@ -134,6 +134,11 @@ pub enum FrameCompression {
     None,
     /// Snappy, when it saves.
     Snappy,
+    /// Zstandard, when it saves.
+    Zstd {
+        /// How hard it tries, 1 to 9.
+        level: u8,
+    },
 }
 
 /// `[sources.NAME]`.

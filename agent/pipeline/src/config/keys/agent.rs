@@ -99,9 +99,16 @@ pub(in super::super) static BUFFER: Section = Section {
         },
         Key {
             name: "compression",
-            kind: Kind::Words(&["none", "snappy"]),
+            kind: Kind::Words(&["none", "snappy", "zstd"]),
             default: Default::Text("snappy"),
-            doc: "How records are compressed on disk, when that saves.",
+            doc: "How records are compressed on disk, when that saves. `zstd` keeps more of them and \
+                  writes less, for more processor time.",
+        },
+        Key {
+            name: "compression_level",
+            kind: Kind::Integer(range(1, 9)),
+            default: Default::Absent("1"),
+            doc: "How hard `zstd` tries: more takes longer and saves some.",
         },
         Key {
             name: "encryption",

@@ -16,6 +16,7 @@ pub(super) fn check(parts: &Parts, problems: &mut Problems) {
         if let Some(settings) = settings.table("encryption") {
             encryption(settings, problems);
         }
+        compression_level(settings, problems);
     }
     for component in parts.sources.values() {
         let settings = &component.settings;
@@ -69,6 +70,21 @@ pub(super) fn unused(parts: &Parts, problems: &mut Problems) {
 }
 
 /// There is one key, and older ones only beside it.
+fn compression_level(settings: &Settings, problems: &mut Problems) {
+    let word = settings.text("compression").unwrap_or("none");
+    if settings.written("compression_level").is_some() && word != "zstd" {
+        let message = format!("has no effect with compression = \"{word}\"");
+        let at = settings.place_of("compression_level");
+        let suggestion = Some("write compression = \"zstd\"".to_owned());
+        problems.warning(
+            at,
+            &settings.path_of("compression_level"),
+            message,
+            suggestion,
+        );
+    }
+}
+
 fn encryption(settings: &Settings, problems: &mut Problems) {
     let has = |key| settings.written(key).is_some();
     let (key, message, suggestion) = match (has("key_file"), has("credential")) {

@@ -1,6 +1,6 @@
 //! Several buffers: what they mean, and what is wrong between them and their users.
 
-use super::{MINIMAL, check, good};
+use super::{FrameCompression, MINIMAL, check, good};
 
 const FILE: &str = "type = \"file\"\npaths = [\"/x\"]\n";
 const OUT: &str = "[destinations.out]\ntype = \"directory\"\npath = \"/out\"\n";
@@ -171,4 +171,29 @@ fn a_default_ring_that_nobody_uses_should_be_small() {
         ],
     );
     check(&format!("{text}[buffer]\nsize = \"1MiB\"\n"), &[]);
+}
+
+#[test]
+fn records_lie_on_disk_as_chosen() {
+    let compression = |keys: &str| {
+        let text = with_buffers(&["a"]).replace("[buffers.a]\n", &format!("[buffers.a]\n{keys}"));
+        good(&text).buffers["a"].compression
+    };
+    assert_eq!(compression(""), FrameCompression::Snappy);
+    assert_eq!(
+        compression("compression = \"zstd\"\n"),
+        FrameCompression::Zstd { level: 1 }
+    );
+    assert_eq!(
+        compression("compression = \"zstd\"\ncompression_level = 9\n"),
+        FrameCompression::Zstd { level: 9 }
+    );
+    let text = with_buffers(&[]) + "[buffer]\ncompression_level = 3\n";
+    check(
+        &text,
+        &[
+            "h.toml:10: warning: buffer.compression_level: has no effect with compression = \
+             \"snappy\"; write compression = \"zstd\"",
+        ],
+    );
 }
