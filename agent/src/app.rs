@@ -12,6 +12,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::cli::StatusArgs;
 use crate::clock::Clock;
+use crate::confine::confine;
 use crate::reactor::{Reactor, ReactorParts, told_to_end};
 use crate::store::{StoreError, StoreOptions, Stores};
 use crate::{
@@ -41,6 +42,8 @@ pub(crate) fn run(path: &Path) -> ExitCode {
     for problem in unusable {
         tracing::warn!("{problem}");
     }
+    // Before there is another thread.
+    let confinement = confine(&config);
     let clock = clock(&config);
     let stores = match open_stores(&config, clock) {
         Ok(opened) => opened,
@@ -53,6 +56,7 @@ pub(crate) fn run(path: &Path) -> ExitCode {
     let parts = ReactorParts {
         config,
         config_path: Some(path.to_owned()),
+        confinement,
         clock,
         stores: stores.handles(),
     };

@@ -8,6 +8,7 @@ mod check;
 mod cli;
 mod clock;
 mod config_files;
+mod confine;
 mod control;
 mod deliver;
 mod demo;

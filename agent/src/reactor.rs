@@ -17,6 +17,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::clock::Clock;
+use crate::confine::Confinement;
 use crate::deliver::{self, DestinationParts};
 use crate::intake::Shutdown;
 use crate::overview::Overview;
@@ -36,6 +37,8 @@ pub(crate) struct ReactorParts {
     pub(crate) config: Config,
     /// Where that was read, to read it again on SIGHUP; the demo has none.
     pub(crate) config_path: Option<PathBuf>,
+    /// What this process can write to, if that is confined.
+    pub(crate) confinement: Option<Confinement>,
     /// The process's clock.
     pub(crate) clock: Clock,
     /// The ways to the store threads.
@@ -47,6 +50,7 @@ pub(crate) struct ReactorParts {
 pub(crate) struct Reactor {
     config: Config,
     config_path: Option<PathBuf>,
+    confinement: Option<Confinement>,
     overview: Rc<Overview>,
     sources: BTreeMap<String, Running<SourceConfig>>,
     destinations: BTreeMap<String, Running<DestinationConfig>>,
@@ -92,6 +96,7 @@ impl Reactor {
         let ReactorParts {
             config,
             config_path,
+            confinement,
             clock,
             stores,
         } = parts;
@@ -107,6 +112,7 @@ impl Reactor {
         let mut reactor = Self {
             config: config.clone(),
             config_path,
+            confinement,
             overview,
             sources: BTreeMap::new(),
             destinations: BTreeMap::new(),
@@ -153,14 +159,14 @@ impl Reactor {
                 for warning in warnings {
                     tracing::warn!("{}", warning.to_string().replacen("warning: ", "", 1));
                 }
-                match fixed_difference(&self.config, &config) {
+                match self.obstacle(&config) {
                     None => {
                         self.adopt(config).await?;
                         tracing::info!("configuration reloaded");
                     }
-                    Some(what) => tracing::error!(
-                        "configuration not reloaded, the old one stays: {what} cannot change \
-                         while hydrant runs; restart it"
+                    Some(why) => tracing::error!(
+                        "configuration not reloaded, the old one stays: {why} while hydrant runs; \
+                         restart it"
                     ),
                 }
             }
@@ -176,6 +182,16 @@ impl Reactor {
         }
         notify(&[sd_notify::NotifyState::Ready]);
         Ok(())
+    }
+
+    /// Why only a restart can take up this configuration.
+    fn obstacle(&self, config: &Config) -> Option<String> {
+        if let Some(what) = fixed_difference(&self.config, config) {
+            return Some(format!("{what} cannot change"));
+        }
+        let path = self.confinement.as_ref()?.excluded(config)?;
+        let path = path.display();
+        Some(format!("no other folder such as {path} can be written to"))
     }
 
     /// Stops what is not wanted any more, starts what is new, leaves the rest alone.

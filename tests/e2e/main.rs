@@ -16,6 +16,7 @@ mod cli;
 mod clock;
 #[cfg(test)]
 mod compression;
+mod confine;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]

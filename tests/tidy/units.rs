@@ -27,6 +27,7 @@ const HARDENING: &[&str] = &[
     "SystemCallArchitectures=native",
     "SystemCallFilter=@system-service",
     "SystemCallFilter=~@privileged @resources",
+    "SystemCallFilter=landlock_create_ruleset landlock_add_rule landlock_restrict_self",
     "User=hydrant",
 ];
 

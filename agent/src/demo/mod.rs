@@ -133,6 +133,7 @@ fn try_run(arguments: &DemoArgs) -> io::Result<ExitCode> {
     let parts = ReactorParts {
         config,
         config_path: None,
+        confinement: None,
         clock,
         stores: stores.handles(),
     };

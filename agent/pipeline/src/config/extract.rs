@@ -162,6 +162,7 @@ fn agent(settings: &Settings) -> Option<AgentConfig> {
         control_socket: path(settings, "control_socket")?,
         metrics_listen: settings.address("metrics_listen"),
         is_clock_trusted: settings.text("clock")? == "trusted",
+        is_confined: settings.bool("landlock")?,
         log_level: match settings.text("log_level")? {
             "error" => LogLevel::Error,
             "warn" => LogLevel::Warn,

@@ -53,6 +53,8 @@ pub struct AgentConfig {
     pub metrics_listen: Option<SocketAddr>,
     /// Whether the machine's clock is believed as it is.
     pub is_clock_trusted: bool,
+    /// Whether the process confines itself to the folders that it is configured to write to.
+    pub is_confined: bool,
     /// The least severe level that is logged.
     pub log_level: LogLevel,
 }

@@ -43,6 +43,13 @@ pub(in super::super) static AGENT: Section = Section {
                   `trusted` believes it as it is, because something else keeps it right.",
         },
         Key {
+            name: "landlock",
+            kind: Kind::Bool,
+            default: Default::Bool(true),
+            doc: "Whether the agent, and with it a `credential_process`, can write only to the folders \
+                  that the configuration names, where the kernel has Landlock (Linux 5.13).",
+        },
+        Key {
             name: "log_level",
             kind: Kind::Words(&["error", "warn", "info", "debug", "trace"]),
             default: Default::Text("info"),
