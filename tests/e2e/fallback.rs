@@ -102,7 +102,9 @@ const DISK: &str = "[destinations.disk]\ntype = \"directory\"\npath = \"OUT\"\ns
 #[test]
 fn records_go_to_the_fallback_and_back() {
     let cloud = Receiver::scripted(|_| Answer::status(503));
-    let mut pair = Pair::start(&cloud, DISK);
+    let mark = "transforms = [\"mark\"]\n\
+                [transforms.mark]\ntype = \"set\"\nfields = { via = \"disk\" }\n";
+    let mut pair = Pair::start(&cloud, &(DISK.to_owned() + mark));
     pair.feed(25);
     pair.wait_for("delivered_by_fallback", 25);
     let error = pair
@@ -113,7 +115,11 @@ fn records_go_to_the_fallback_and_back() {
     assert_eq!(status["destinations"]["cloud"]["on_fallback"], true);
     assert!(status["destinations"]["disk"].is_null(), "reads nothing");
     for file in fs::read_dir(pair.folder.join("out")).unwrap() {
-        assert!(read(&file.unwrap().path()).lines().count() <= 10);
+        let text = read(&file.unwrap().path());
+        let marked = text
+            .lines()
+            .filter(|line| line.contains("\"via\":\"disk\""));
+        assert!(marked.count() == text.lines().count() && text.lines().count() <= 10);
     }
     cloud.set_script(|_| Answer::ok());
     pair.feed(15);
@@ -125,6 +131,8 @@ fn records_go_to_the_fallback_and_back() {
     pair.feed(10);
     pair.wait_until_settled();
     let taken: Vec<String> = cloud.wait_for_messages(10);
+    let has_mark = |record: &Value| !record["via"].is_null();
+    assert!(!cloud.log().records.iter().any(has_mark));
     assert_eq!(taken.len(), pair.count("delivered"));
     assert_eq!(
         numbers(taken.into_iter().chain(pair.on_disk())),

@@ -22,6 +22,8 @@ mod crash;
 #[cfg(test)]
 mod credentials;
 #[cfg(test)]
+mod dead_letters;
+#[cfg(test)]
 mod destinations;
 #[cfg(test)]
 mod doctor;

@@ -22,6 +22,12 @@ pub fn folder(destination: &str, ring: u64) -> Folder {
     Folder::new(destination, ring)
 }
 
+/// Who sends the dead letters of `destination` to another one: what ids, keys and names of files
+/// begin with, which must not be those of the records themselves.
+pub fn sender(destination: &str) -> String {
+    format!("{destination}-dead-letter")
+}
+
 /// A refused record and its story.
 #[derive(Clone, Copy, Debug)]
 pub struct Letter<'a> {

@@ -368,12 +368,19 @@ impl Delivery {
 
     /// The records of the last [`Action::DeadLetter`] are kept, or counted as not kept.
     pub fn handle_dead_lettered(&mut self) {
+        self.handle_kept(u64::MAX);
+    }
+
+    /// So many of the records of the last [`Action::DeadLetter`] are kept; the others were not
+    /// there any more, and are nobody's to count here.
+    pub fn handle_kept(&mut self, kept: u64) {
         let Some(dead) = self.refused() else {
             return;
         };
+        let mut kept = kept;
         for piece in &mut self.pieces {
             if dead.range.contains(piece.range.first) {
-                piece.bury();
+                piece.bury(&mut kept);
             }
         }
         self.settle();

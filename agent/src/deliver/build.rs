@@ -3,7 +3,9 @@
 //! A batch is cut where its limits say, or at an exact entry when a range of an earlier plan is
 //! encoded again.
 
+mod letter;
 mod object;
+mod recipe;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,41 +14,24 @@ use diskring::{Frame, Seq};
 use pipeline::batch::{Batcher, Complete};
 use pipeline::boots::{BOOTS_MAX, Boots};
 use pipeline::clock::{BootTag, Moment, Taken};
-use pipeline::config::DestinationConfig;
 use pipeline::destination::s3::{ObjectWriter, S3, Wrote};
 use pipeline::destination::{
     Destination, EncodedBatch, EncodedBody, Packer, Push, SeqRange, Unit, UnitFate,
 };
-use pipeline::encode::{BatchEncoder, Encoding, EntryMeta, Origin, RecordWriter};
+use pipeline::encode::{BatchEncoder, EntryMeta};
 use pipeline::record::PayloadState;
 use pipeline::stored::{self, ClockMark, FieldsRef, StoredRef};
 use pipeline::time::{Monotonic, WallClock};
-use pipeline::transform::{Outcome, Transforms};
+use pipeline::transform::Outcome;
 
-use crate::intake::SourceTag;
-use crate::store::SourceNames;
+pub(super) use letter::LetterHead;
+pub(super) use recipe::{Recipe, Sources};
 
 /// A batch that may become larger than this grows into it.
 const RESERVE_MAX: usize = 1 << 20;
 
 /// A batch passes its limit by one record's metadata and what ends it.
 const RESERVE_MORE: usize = 4096;
-
-/// What every batch of a destination is made with.
-#[derive(Debug)]
-pub(super) struct Recipe {
-    config: DestinationConfig,
-    origin: Origin,
-    transforms: Arc<Transforms>,
-    writer: RecordWriter,
-}
-
-/// The sources of the ring, as a destination sees them.
-#[derive(Clone, Debug)]
-pub(super) struct Sources {
-    names: SourceNames,
-    takes: Option<Arc<BTreeSet<SourceTag>>>,
-}
 
 /// A finished batch.
 #[derive(Debug)]
@@ -99,81 +84,6 @@ enum Body {
     Whole(Box<BatchEncoder>),
     Packed(Box<Packer>),
     Objects(Box<ObjectWriter>),
-}
-
-impl Recipe {
-    /// A recipe for `config`, for records that come out of `origin`.
-    pub(super) fn new(
-        config: DestinationConfig,
-        origin: Origin,
-        transforms: Arc<Transforms>,
-    ) -> Self {
-        let writer = RecordWriter::new(config.format, config.metadata, &origin);
-        Self {
-            config,
-            origin,
-            transforms,
-            writer,
-        }
-    }
-
-    /// The sources of the ring as this destination sees them.
-    pub(super) fn sources(&self, names: SourceNames) -> Sources {
-        let takes = self.config.from.as_ref().map(|from| {
-            let named = |name: &Arc<str>| from.iter().any(|from| **from == **name);
-            let tags = names
-                .iter()
-                .filter(|(_, name)| named(name))
-                .map(|(tag, _)| *tag);
-            Arc::new(tags.collect())
-        });
-        Sources { names, takes }
-    }
-
-    /// How and of where the objects of this destination are written.
-    pub(super) fn objects(&self) -> (Encoding, &Origin) {
-        (self.encoding(), &self.origin)
-    }
-
-    fn encoding(&self) -> Encoding {
-        Encoding {
-            format: self.config.format,
-            compression: self.config.compression,
-            level: self.config.compression_level,
-            metadata: self.config.metadata,
-        }
-    }
-}
-
-impl Sources {
-    /// Records of `frames` in `range` that are for this destination, as they are stored.
-    pub(super) fn records<'a>(
-        &'a self,
-        frames: &'a [Frame],
-        range: SeqRange,
-    ) -> impl Iterator<Item = (EntryMeta<'a>, &'a [u8])> {
-        frames
-            .iter()
-            .flat_map(Frame::entries)
-            .filter(move |entry| range.contains(entry.seq) && self.takes(entry.tag))
-            .map(|entry| {
-                (
-                    EntryMeta {
-                        seq: entry.seq,
-                        source: self.name(entry.tag),
-                    },
-                    entry.payload,
-                )
-            })
-    }
-
-    fn takes(&self, tag: SourceTag) -> bool {
-        self.takes.as_ref().is_none_or(|takes| takes.contains(&tag))
-    }
-
-    fn name(&self, tag: SourceTag) -> &str {
-        self.names.get(&tag).map_or("unknown", |name| &**name)
-    }
 }
 
 impl Builder {
@@ -425,6 +335,26 @@ impl Builder {
     }
 
     fn push(&mut self, meta: EntryMeta<'_>, record: &StoredRef<'_>, now: Monotonic) -> bool {
+        let recipe = Arc::clone(&self.recipe);
+        let Some(head) = &recipe.letters else {
+            return self.push_encoded(meta, record, now);
+        };
+        let mut line = Vec::new();
+        head.write(meta, record, &mut line);
+        let letter = StoredRef {
+            payload: &line,
+            payload_state: PayloadState::Opaque,
+            ..*record
+        };
+        self.push_encoded(meta, &letter, now)
+    }
+
+    fn push_encoded(
+        &mut self,
+        meta: EntryMeta<'_>,
+        record: &StoredRef<'_>,
+        now: Monotonic,
+    ) -> bool {
         let added = match &mut self.body {
             Body::Whole(encoder) => {
                 // A record is counted by its payload before it is written: the limit is on the

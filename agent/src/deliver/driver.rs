@@ -4,6 +4,7 @@
 //! thread, requests on the runtime.
 
 mod bury;
+mod letters;
 mod objects;
 mod send;
 mod set_up;
@@ -49,6 +50,10 @@ pub(super) struct Driver<'a> {
     /// The way its batches go, and how.
     way: Way,
     config: &'a DestinationConfig,
+    /// Whether what it sends are the dead letters of another driver.
+    is_for_letters: bool,
+    /// What tells a replay from every other one.
+    mark: Option<u64>,
     /// Where its stretch ends, if it does.
     limit: Option<Seq>,
     /// Tells that another stretch may go first.

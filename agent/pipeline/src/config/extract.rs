@@ -361,11 +361,12 @@ fn destination(
             path: path(dead_letter, "path")
                 .unwrap_or_else(|| dead_letter_path(&agent.state_dir, name)),
             bytes_max: dead_letter.size("bytes_max")?,
-            shape: match dead_letter.text("shape")? {
-                "record" => LetterShape::Record,
-                "firehose" => LetterShape::Firehose,
-                _ => return None,
+            shape: match (dead_letter.text("shape"), dead_letter.text("destination")) {
+                (Some("record"), _) | (None, None) => LetterShape::Record,
+                (Some("firehose"), _) | (None, Some(_)) => LetterShape::Firehose,
+                (Some(_), _) => return None,
             },
+            destination: None,
         },
         is_standby: settings.bool("standby")?,
         fallback: None,

@@ -139,9 +139,12 @@ impl Piece {
         };
     }
 
-    pub(super) fn bury(&mut self) {
+    /// Its records are kept, as far as `kept` has so many.
+    pub(super) fn bury(&mut self, kept: &mut u64) {
         if self.refusal().is_some() {
-            self.finish(0, self.count);
+            let rejected = u32::try_from(*kept).unwrap_or(u32::MAX).min(self.count);
+            *kept -= u64::from(rejected);
+            self.finish(0, rejected);
         }
     }
 

@@ -259,6 +259,15 @@ fn rejected_plan_becomes_dead_letters_together() {
     check_commit(&mut delivery, Some((20, 0, 5, 0)));
 }
 
+/// What made room before its letter was written is not counted as kept.
+#[test]
+fn only_what_is_kept_is_counted_as_rejected() {
+    let mut delivery = delivery(Remainder::Whole, &[unit(10, 12, 2), unit(12, 20, 3)]);
+    delivery.handle_verdict(at(0), 0, Verdict::Rejected(refusal("422")));
+    delivery.handle_kept(4);
+    check_commit(&mut delivery, Some((20, 0, 4, 0)));
+}
+
 #[test]
 fn gives_up_when_told_to() {
     let mut delivery = delivery(Remainder::Halves, &[unit(10, 20, 7)]);

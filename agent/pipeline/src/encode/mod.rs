@@ -133,7 +133,7 @@ impl Encoding {
     pub const fn content_type(self) -> &'static str {
         match (self.compression, self.format) {
             (Compression::Zip, _) => "application/zip",
-            (_, Format::Ndjson) => "application/x-ndjson",
+            (_, Format::Ndjson | Format::Letters) => "application/x-ndjson",
             (_, Format::JsonArray) => "application/json",
             (_, Format::Raw) => "text/plain",
         }
@@ -153,11 +153,13 @@ impl Encoding {
     /// How the name of such a file ends, without the first dot.
     pub const fn extension(self) -> &'static str {
         match (self.format, self.compression) {
-            (Format::Ndjson, Compression::None) => "ndjson",
-            (Format::Ndjson, Compression::Gzip) => "ndjson.gz",
-            (Format::Ndjson, Compression::Zip) => "ndjson.zip",
-            (Format::Ndjson, Compression::Snappy | Compression::HadoopSnappy) => "ndjson.snappy",
-            (Format::Ndjson, Compression::Zstd) => "ndjson.zst",
+            (Format::Ndjson | Format::Letters, Compression::None) => "ndjson",
+            (Format::Ndjson | Format::Letters, Compression::Gzip) => "ndjson.gz",
+            (Format::Ndjson | Format::Letters, Compression::Zip) => "ndjson.zip",
+            (Format::Ndjson | Format::Letters, Compression::Snappy | Compression::HadoopSnappy) => {
+                "ndjson.snappy"
+            }
+            (Format::Ndjson | Format::Letters, Compression::Zstd) => "ndjson.zst",
             (Format::JsonArray, Compression::None) => "json",
             (Format::JsonArray, Compression::Gzip) => "json.gz",
             (Format::JsonArray, Compression::Zip) => "json.zip",
@@ -205,7 +207,7 @@ impl RecordWriter {
                 out.push(b'\n');
             }
             Format::JsonArray => json::write_record(out, self.metadata.as_ref(), entry, record),
-            Format::Raw => write_raw(record, out),
+            Format::Raw | Format::Letters => write_raw(record, out),
         }
     }
 }

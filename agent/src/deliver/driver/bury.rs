@@ -1,35 +1,53 @@
 //! Refused records become dead letters.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use diskring::Frame;
-use pipeline::dead_letter::{self, Letter};
+use pipeline::dead_letter;
 use pipeline::delivery::{DeadLetter, Way};
 use pipeline::destination::FileError;
-use pipeline::record::Record;
-use pipeline::stored::{ClockMark, StoredRef};
-use pipeline::time::WallClock;
 use tokio::time::sleep;
 
 use super::Driver;
+use crate::deliver::build::LetterHead;
 use crate::deliver::{SETUP_PAUSE, Stop};
 
 impl Driver<'_> {
-    /// Keeps refused records in the dead letter folder.
+    /// Has refused records kept, by another destination or in the folder.
     pub(super) async fn bury(&mut self, dead: &DeadLetter) -> Result<(), Stop> {
-        let refused_by_fallback;
-        let dead = match (&self.parts.config.fallback, self.way) {
-            (Some(fallback), Way::Fallback) => {
-                let mut dead = dead.clone();
-                let reason = &dead.refusal.reason;
-                dead.refusal.reason = format!("fallback \"{}\": {reason}", fallback.name);
-                refused_by_fallback = dead;
-                &refused_by_fallback
+        let mut dead = Cow::Borrowed(dead);
+        if let (Some(fallback), Way::Fallback) = (&self.parts.config.fallback, self.way) {
+            let reason = &mut dead.to_mut().refusal.reason;
+            *reason = format!("fallback \"{}\": {reason}", fallback.name);
+        }
+        let kept = match &self.parts.config.dead_letter.destination {
+            None => self.keep_in_folder(&dead).await?,
+            Some(other) => {
+                let sent = self.send_letters(other, &dead).await;
+                let kept = self.unless_set_up_failed(sent).await?;
+                if let Some(kept) = kept {
+                    tracing::warn!(
+                        destination = self.parts.name,
+                        reason = dead.refusal.reason,
+                        to = other.name,
+                        "{kept} records were refused and went out as dead letters"
+                    );
+                }
+                kept
             }
-            (None, _) | (_, Way::Own) => dead,
         };
-        let mut lines = Vec::new();
+        if let Some(kept) = kept {
+            self.delivery.handle_kept(kept);
+        }
+        Ok(())
+    }
+
+    /// Keeps refused records in the dead letter folder; says how many, or nothing when the folder
+    /// is to be asked again.
+    pub(super) async fn keep_in_folder(&self, dead: &DeadLetter) -> Result<Option<u64>, Stop> {
+        let (mut lines, mut count) = (Vec::new(), 0);
+        let head = self.letter_head(dead);
         let mut from = dead.range.first;
         while from < dead.range.end {
             let chunk = self.read_from(from).await?;
@@ -37,7 +55,11 @@ impl Driver<'_> {
                 break;
             }
             from = chunk.end;
-            self.write_letters(dead, &chunk.frames, &mut lines);
+            let boots = self.boots();
+            for (meta, stored) in self.sources().records(&chunk.frames, dead.range) {
+                head.write_stored(meta, stored, &boots, &mut lines);
+                count += 1;
+            }
         }
         let name = self
             .dead_letters
@@ -55,7 +77,7 @@ impl Driver<'_> {
                 counters
                     .dead_letters_removed
                     .fetch_add(removed, Ordering::Relaxed);
-                self.delivery.handle_dead_lettered();
+                Ok(Some(count))
             }
             Err(error @ FileError::TooLarge { .. }) => {
                 // No waiting makes the folder larger: they are rejected and counted all the same.
@@ -64,7 +86,7 @@ impl Driver<'_> {
                     destination,
                     "dead letters are lost: {error}; raise destinations.{destination}.dead_letter.bytes_max"
                 );
-                self.delivery.handle_dead_lettered();
+                Ok(Some(count))
             }
             Err(error @ FileError::Io(_)) => {
                 // The records stay in the ring until the folder can take them.
@@ -76,36 +98,34 @@ impl Driver<'_> {
                     tracing::error!(destination, "{text}");
                 }
                 sleep(SETUP_PAUSE).await;
+                Ok(None)
             }
         }
-        Ok(())
     }
 
-    fn write_letters(&self, dead: &DeadLetter, frames: &[Frame], lines: &mut Vec<u8>) {
-        let boots = self.boots();
-        for (meta, payload) in self.sources().records(frames, dead.range) {
-            let stored = StoredRef::decode(payload).map(|mut stored| {
-                boots.correct(&mut stored);
-                let mut record = stored.to_record();
-                record.taken.is_unsynced = matches!(stored.clock, ClockMark::Unsynced { .. });
-                record
-            });
-            let record = stored.unwrap_or_else(|error| {
-                let mut kept = Record::new(WallClock::default(), payload.to_vec());
-                kept.mark(error.to_string());
-                kept
-            });
-            let letter = Letter {
-                ring: self.parts.store.ring_id(),
-                seq: meta.seq,
-                source: meta.source,
-                destination: &self.parts.name,
-                record: &record,
-                failed_at: self.parts.clock.wall(),
-                attempts: dead.attempts,
-                refusal: &dead.refusal,
-            };
-            letter.write_line(self.parts.config.dead_letter.shape, lines);
+    /// What the letters of refused records have in common.
+    pub(super) fn letter_head(&self, dead: &DeadLetter) -> LetterHead {
+        LetterHead {
+            ring: self.parts.store.ring_id(),
+            destination: self.parts.name.clone(),
+            attempts: dead.attempts,
+            refusal: dead.refusal.clone(),
+            failed_at: self.parts.clock.wall(),
+            shape: self.parts.config.dead_letter.shape,
         }
+    }
+
+    /// What cannot be set up to send letters is tried again: the records wait.
+    async fn unless_set_up_failed(&self, sent: Result<u64, Stop>) -> Result<Option<u64>, Stop> {
+        let text = match sent {
+            Err(Stop::Setup(text)) => format!("dead letters cannot be delivered: {text}"),
+            other => return other.map(Some),
+        };
+        let counters = &self.parts.gauges.counters;
+        if counters.set_error(self.rank, Some(&text)) {
+            tracing::error!(destination = self.parts.name, "{text}");
+        }
+        sleep(SETUP_PAUSE).await;
+        Ok(None)
     }
 }

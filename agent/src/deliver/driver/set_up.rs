@@ -3,23 +3,38 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use diskring::Seq;
 use pipeline::batch::Batcher;
 use pipeline::config::{DestinationConfig, DestinationKind, TlsConfig};
 use pipeline::dead_letter;
 use pipeline::delivery::{Delivery, Remainder, Way};
 use pipeline::destination::{Destination, Sender};
 use pipeline::encode::Origin;
+use pipeline::transform::Transforms;
 use pipeline::turns::Rank;
 use tokio::sync::watch;
 
 use super::Driver;
-use crate::deliver::build::Recipe;
+use crate::deliver::build::{LetterHead, Recipe};
 use crate::deliver::calls::Calls;
 use crate::deliver::credentials::Keys;
 use crate::deliver::folder::BoundedFolder;
 use crate::deliver::{DestinationParts, Stop};
-use crate::store::StretchOpening;
+use crate::store::{StretchKey, StretchOpening};
 use crate::transport::Transport;
+
+/// What a driver is to send, and how.
+pub(super) struct Errand<'a> {
+    pub(super) config: &'a DestinationConfig,
+    /// What ids of batches and names of files begin with.
+    pub(super) sender: String,
+    /// What is told of each record in its place.
+    pub(super) letters: Option<LetterHead>,
+    /// What tells a replay from every other one.
+    pub(super) mark: Option<u64>,
+    /// Where it begins.
+    pub(super) committed: Seq,
+}
 
 impl<'a> Driver<'a> {
     /// Reads the files it needs; the delivery goes on where the stretch stands.
@@ -33,18 +48,44 @@ impl<'a> Driver<'a> {
             kind: stretch.kind(),
         };
         let way = parts.ways.poll(parts.clock.monotonic());
-        let config = by_way(parts, way);
+        let errand = Errand {
+            config: by_way(parts, way),
+            sender: parts.name.clone(),
+            letters: None,
+            mark: stretch.mark(),
+            committed: stretch.committed(),
+        };
+        let mut driver = Self::outfit(parts, (parts.index, id), rank, stretches, errand)?;
+        if let Some(transport) = driver.transport.as_ref().filter(|_| way == Way::Own) {
+            parts.gauges.set_ends(transport.ends());
+        }
+        driver.way = way;
+        driver.limit = stretch.limit();
+        driver.planned = stretch.planned();
+        driver.is_planned_for_other = parts.ways.is_planned_for_other(rank, id, way);
+        Ok(driver)
+    }
+
+    /// A driver for an errand in a stretch.
+    pub(super) fn outfit(
+        parts: &'a DestinationParts,
+        key: StretchKey,
+        rank: Rank,
+        stretches: watch::Receiver<u64>,
+        errand: Errand<'a>,
+    ) -> Result<Self, Stop> {
+        let config = errand.config;
         let ring = parts.store.ring_id();
         let sender = Sender {
             ring,
             agent: parts.agent.clone(),
-            destination: parts.name.clone(),
-            replay: stretch.mark(),
+            destination: errand.sender,
+            replay: errand.mark,
         };
         let origin = Origin {
             agent: parts.agent.clone(),
             ring_id: ring,
-            is_replay: stretch.mark().is_some(),
+            is_replay: errand.mark.is_some(),
         };
         let destination = Destination::new(&config.kind, sender, config.retry.timeout);
         let (tls, remainder) = nature(&config.kind);
@@ -52,33 +93,30 @@ impl<'a> Driver<'a> {
             .map(|tls| Transport::shared(tls, parts.clock))
             .transpose()
             .map_err(|error| Stop::Setup(error.to_string()))?;
-        if let Some(transport) = transport.as_ref().filter(|_| way == Way::Own) {
-            parts.gauges.set_ends(transport.ends());
-        }
         let folder = folder(&config.kind, &destination, &parts.rings);
-        let committed = stretch.committed();
-        let delivery = Delivery::new(&config.retry, remainder, committed)
+        let delivery = Delivery::new(&config.retry, remainder, errand.committed)
             .map_err(|error| Stop::Setup(error.to_string()))?
             .with_concurrency(config.concurrency_max);
+        let dead_letter = &parts.config.dead_letter;
+        let is_for_letters = errand.letters.is_some();
+        let recipe = Recipe::new(config.clone(), origin, transforms(parts, config));
         Ok(Self {
             parts,
-            key: (parts.index, id),
+            key,
             rank,
-            way,
+            way: Way::Own,
             config,
-            limit: stretch.limit(),
+            is_for_letters,
+            mark: errand.mark,
+            limit: None,
             stretches,
-            recipe: Arc::new(Recipe::new(
-                config.clone(),
-                origin,
-                Arc::clone(&parts.transforms),
-            )),
+            recipe: Arc::new(recipe.with_letters(errand.letters)),
             batcher: Batcher::new(&config.kind, &config.batch),
             keys: Keys::new(&config.kind, &parts.agent, parts.clock),
             dead_letters: BoundedFolder::new(
-                &parts.config.dead_letter.path,
+                &dead_letter.path,
                 dead_letter::folder(&parts.name, ring).beside(&parts.rings),
-                parts.config.dead_letter.bytes_max.as_u64(),
+                dead_letter.bytes_max.as_u64(),
             ),
             destination,
             delivery,
@@ -86,9 +124,9 @@ impl<'a> Driver<'a> {
             calls: Calls::default(),
             folder,
             frames: VecDeque::new(),
-            read_to: committed,
-            planned: stretch.planned(),
-            is_planned_for_other: parts.ways.is_planned_for_other(rank, id, way),
+            read_to: errand.committed,
+            planned: None,
+            is_planned_for_other: false,
             current: None,
             owed: 0,
             lost: Vec::new(),
@@ -98,6 +136,14 @@ impl<'a> Driver<'a> {
             unknown: BTreeSet::new(),
         })
     }
+}
+
+/// What is done to records on the way out, which the way itself may add to.
+fn transforms(parts: &DestinationParts, config: &DestinationConfig) -> Arc<Transforms> {
+    if config.transforms == parts.config.transforms {
+        return Arc::clone(&parts.transforms);
+    }
+    Arc::new(crate::source::compiled(&config.transforms))
 }
 
 /// How records go out this way.

@@ -12,13 +12,17 @@ impl Driver<'_> {
     /// taken, or what was taken is as good as lost as long as the rest is not.
     pub(super) fn may_change_way(&self) -> bool {
         let now = self.now();
-        self.parts.ways.poll(now) != self.way
+        !self.is_for_letters
+            && self.parts.ways.poll(now) != self.way
             && !matches!(self.delivery.poll(now), Action::DeadLetter(_))
             && (self.delivery.is_untouched() || self.is_failing())
     }
 
     /// Takes notice of the verdict on an attempt.
     pub(super) fn note_verdict(&self, verdict: &Verdict) {
+        if self.is_for_letters {
+            return;
+        }
         let ways = &self.parts.ways;
         ways.handle_verdict(self.way, self.now(), verdict);
     }

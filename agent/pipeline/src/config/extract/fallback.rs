@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::super::Parts;
-use super::super::model::{DestinationConfig, DestinationKind, FallbackConfig};
+use super::super::model::{
+    DestinationConfig, DestinationKind, FallbackConfig, LetterDestinationConfig,
+};
+use super::super::settings::Settings;
+use crate::dead_letter::sender as letter_sender;
 
 /// Gives each destination the fallback that it names.
 pub(super) fn attach(
@@ -15,6 +19,11 @@ pub(super) fn attach(
             && let DestinationKind::Directory(directory) = &mut destinations.get_mut(fallback)?.kind
         {
             directory.writers.push(name.clone());
+        }
+        if let Some(other) = letters_to(&component.settings)
+            && let DestinationKind::Directory(directory) = &mut destinations.get_mut(other)?.kind
+        {
+            directory.writers.push(letter_sender(name));
         }
     }
     for (name, component) in &parts.destinations {
@@ -31,5 +40,23 @@ pub(super) fn attach(
             way,
         }));
     }
+    for (name, component) in &parts.destinations {
+        let Some(other) = letters_to(&component.settings) else {
+            continue;
+        };
+        let way = destinations
+            .get(name)?
+            .letters_by_way_of(destinations.get(other)?);
+        let name_of_other = other.to_owned();
+        destinations.get_mut(name)?.dead_letter.destination =
+            Some(Box::new(LetterDestinationConfig {
+                name: name_of_other,
+                way,
+            }));
+    }
     Some(())
+}
+
+fn letters_to(settings: &Settings) -> Option<&str> {
+    settings.table("dead_letter")?.text("destination")
 }

@@ -318,9 +318,16 @@ static DEAD_LETTER: Section = Section {
         Key {
             name: "shape",
             kind: Kind::Words(&["record", "firehose"]),
-            default: Default::Text("record"),
+            default: Default::Absent("`record`, or `firehose` with `destination`"),
             doc: "`record` writes the record and why it was refused; `firehose` what Firehose \
                   writes into its error folder, with the payload as `rawData`.",
+        },
+        Key {
+            name: "destination",
+            kind: Kind::Text(TextRule::Any),
+            default: Default::Absent("none: the folder"),
+            doc: "Name of another destination, by whose way the letters go out. \
+                  The folder is then for what that refuses.",
         },
     ]],
 };
@@ -408,7 +415,7 @@ pub(super) static COMMON: &[Key] = &[
         name: "standby",
         kind: Kind::Bool,
         default: Default::Bool(false),
-        doc: "Whether it takes no records of its own, and is only the `fallback` of others.",
+        doc: "Whether it takes no records of its own, and is only the `fallback` of others, or takes their dead letters.",
     },
 ];
 

@@ -94,6 +94,18 @@ impl DestinationConfig {
         }
     }
 
+    /// How dead letters of this destination go out by the way of `other`: they hold what it would
+    /// have got, and none is ever given up.
+    #[must_use]
+    pub fn letters_by_way_of(&self, other: &Self) -> Self {
+        let mut way = self.by_way_of(other);
+        way.format = Format::Letters;
+        way.metadata = false;
+        way.transforms.clone_from(&self.transforms);
+        way.retry.give_up_after = None;
+        way
+    }
+
     /// Whether a full batch whose oldest record is of this `age`, with more behind it, is to be left
     /// to a backlog.
     pub fn is_overdue(&self, age: Duration) -> bool {
@@ -152,6 +164,8 @@ pub enum Format {
     JsonArray,
     /// The payload, a line each.
     Raw,
+    /// Dead letters, which are lines of JSON already.
+    Letters,
 }
 
 /// How a batch is compressed, as Firehose names it.
@@ -193,6 +207,17 @@ pub struct DeadLetterConfig {
     pub bytes_max: ByteSize,
     /// What a line has.
     pub shape: LetterShape,
+    /// Who takes them, with what it refuses itself in the folder.
+    pub destination: Option<Box<LetterDestinationConfig>>,
+}
+
+/// The destination that takes the dead letters of another.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LetterDestinationConfig {
+    /// Its name.
+    pub name: String,
+    /// How letters go out to it.
+    pub way: DestinationConfig,
 }
 
 /// What the line of a refused record has.

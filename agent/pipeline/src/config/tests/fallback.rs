@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::mistakes::check_one;
 use super::{MINIMAL, good};
-use crate::config::{Config, DestinationKind};
+use crate::config::{Config, DestinationKind, Format, LetterShape};
 
 fn config(text: &str) -> Config {
     good(&format!("{MINIMAL}{text}"))
@@ -47,6 +47,34 @@ fn records_go_out_by_way_of_the_other() {
     assert!(config.destinations["disk"].is_standby && !way.is_standby);
 }
 
+/// Letters are lines already, of what was to be sent, and never given up.
+#[test]
+fn dead_letters_go_out_by_way_of_the_other() {
+    let config = good(&format!(
+        "{MINIMAL}[transforms.a]\ntype = \"remove\"\nfields = [\"a\"]\n\
+         [transforms.b]\ntype = \"remove\"\nfields = [\"b\"]\n\
+         [destinations.cloud]\ntype = \"http\"\nurl = \"https://x\"\ntransforms = [\"a\"]\n\
+         dead_letter = {{ destination = \"disk\" }}\nretry = {{ give_up_after = \"3d\" }}\n\
+         {DISK}transforms = [\"b\"]\n"
+    ));
+    let dead_letter = &config.destinations["cloud"].dead_letter;
+    assert_eq!(dead_letter.shape, LetterShape::Firehose);
+    let to = dead_letter.destination.as_ref().unwrap();
+    assert_eq!((to.name.as_str(), to.way.format), ("disk", Format::Letters));
+    assert_eq!(to.way.retry.give_up_after, None);
+    let names: Vec<&str> = to
+        .way
+        .transforms
+        .iter()
+        .map(|it| it.name.as_str())
+        .collect();
+    assert_eq!(names, ["a"]);
+    let DestinationKind::Directory(directory) = &to.way.kind else {
+        panic!("not by way of the folder: {:?}", to.way);
+    };
+    assert_eq!(directory.writers, ["disk", "cloud-dead-letter"]);
+}
+
 #[test]
 fn one_mistake_each_in_fallbacks() {
     let cloud =
@@ -68,6 +96,16 @@ fn one_mistake_each_in_fallbacks() {
         &(cloud("fallback = \"disk\"\nretry = { give_up_after = \"10m\" }\n") + DISK),
         "4 destinations.cloud.fallback_after: is 15m, but after 10m (retry.give_up_after) records \
          go to the dead letter; write less, or a longer retry.give_up_after",
+    );
+    check_one(
+        &cloud("dead_letter = { destination = \"cloud\" }\n"),
+        "4 destinations.cloud.dead_letter.destination: names the destination itself; \
+         write the name of another one, or leave it out",
+    );
+    check_one(
+        &(cloud("dead_letter = { destination = \"dusk\" }\n") + &DISK.replace("standby", "#")),
+        "4 destinations.cloud.dead_letter.destination: there is no destination \"dusk\"; \
+         did you mean \"disk\"?",
     );
     check_one(
         DISK,

@@ -31,6 +31,11 @@ pub(super) fn check(parts: &Parts, problems: &mut Problems) {
             let message = "has no effect without fallback";
             problems.warning(at, &settings.path_of("fallback_after"), message, None);
         }
+        if let Some(dead_letter) = settings.table("dead_letter")
+            && let Some(other) = dead_letter.text("destination")
+        {
+            exists(parts, name, (dead_letter, "destination", other), problems);
+        }
         if is_standby(settings) {
             standby(settings, problems);
         }
@@ -42,7 +47,11 @@ pub(in super::super) fn unused(parts: &Parts, problems: &mut Problems) {
     for (name, component) in &parts.destinations {
         let settings = &component.settings;
         let mut others = parts.destinations.values();
-        let is_named = others.any(|other| other.settings.text("fallback") == Some(name));
+        let is_named = others.any(|other| {
+            let letters = other.settings.table("dead_letter");
+            let letters = letters.and_then(|letters| letters.text("destination"));
+            other.settings.text("fallback") == Some(name) || letters == Some(name)
+        });
         if is_standby(settings) && !is_named {
             let at = settings.place_of("standby");
             let message = "is on standby, but no other destination names it";
@@ -63,24 +72,40 @@ fn named(
     fallback: &str,
     problems: &mut Problems,
 ) {
-    let (at, path) = (settings.place_of("fallback"), settings.path_of("fallback"));
-    if fallback == name {
-        let message = "names the destination itself";
-        let suggestion = Some("write the name of another one, or leave it out".to_owned());
-        problems.error(at, &path, message, suggestion);
-    } else if !parts.names.destinations.contains(fallback) {
-        let message = format!("there is no destination {}", quoted(fallback));
-        let known = parts.names.destinations.iter().map(String::as_str);
-        let known = known.filter(|known| *known != name);
-        problems.error(at, &path, message, Some(instead(fallback, known)));
-    } else if let Some(other) = parts.destinations.get(fallback)
+    if exists(parts, name, (settings, "fallback", fallback), problems)
+        && let Some(other) = parts.destinations.get(fallback)
         && let Some(next) = other.settings.text("fallback")
     {
+        let (at, path) = (settings.place_of("fallback"), settings.path_of("fallback"));
         let (fallback, next) = (quoted(fallback), quoted(next));
         let message = format!("{fallback} has itself a fallback, {next}, which would not be used");
         let suggestion = Some("name one that has none".to_owned());
         problems.error(at, &path, message, suggestion);
     }
+}
+
+/// Whether a destination that `name` refers to under `key` is there, and another one.
+fn exists(
+    parts: &Parts,
+    name: &str,
+    (settings, key, other): (&Settings, &str, &str),
+    problems: &mut Problems,
+) -> bool {
+    let (at, path) = (settings.place_of(key), settings.path_of(key));
+    if other == name {
+        let message = "names the destination itself";
+        let suggestion = Some("write the name of another one, or leave it out".to_owned());
+        problems.error(at, &path, message, suggestion);
+        return false;
+    }
+    let is_there = parts.names.destinations.contains(other);
+    if !is_there {
+        let message = format!("there is no destination {}", quoted(other));
+        let known = parts.names.destinations.iter().map(String::as_str);
+        let known = known.filter(|known| *known != name);
+        problems.error(at, &path, message, Some(instead(other, known)));
+    }
+    is_there
 }
 
 /// What is given up sooner never comes to the fallback.
