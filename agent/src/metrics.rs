@@ -274,7 +274,7 @@ const SOURCE_METRICS: [Metric<SourceStatus>; 13] = [
     ),
 ];
 
-const DESTINATION_METRICS: [Metric<DestinationStatus>; 21] = [
+const DESTINATION_METRICS: [Metric<DestinationStatus>; 22] = [
     (
         "destination_waiting",
         "gauge",
@@ -292,6 +292,12 @@ const DESTINATION_METRICS: [Metric<DestinationStatus>; 21] = [
         "counter",
         "Records its fallback accepted in its place.",
         |d| d.delivered_by_fallback,
+    ),
+    (
+        "destination_paced_ms_total",
+        "counter",
+        "How long calls waited to keep within the quota.",
+        |d| d.paced_ms,
     ),
     (
         "destination_on_fallback",

@@ -132,37 +132,49 @@ fn troubles(status: &Status) -> String {
         }
     }
     for (name, destination) in &status.destinations {
-        for stretch in &destination.stretches {
-            let (kind, waiting) = (&stretch.kind, number(stretch.waiting));
-            let (first, last) = (stretch.committed, stretch.end.saturating_sub(1));
-            push(
-                &mut page,
-                format_args!(
-                    "destination {name}: {kind} of {waiting} records, {first} to {last}\n"
-                ),
-            );
-        }
-        if destination.delivered_by_fallback > 0 {
-            let count = number(destination.delivered_by_fallback);
-            push(
-                &mut page,
-                format_args!("destination {name}: {count} records were taken by its fallback\n"),
-            );
-        }
-        if destination.corrected > 0 {
-            let count = number(destination.corrected);
-            push(
-                &mut page,
-                format_args!("destination {name}: the time of {count} records was put right\n"),
-            );
-        }
-        if destination.truncated > 0 {
-            let count = destination.truncated;
-            push(
-                &mut page,
-                format_args!("destination {name}: {count} records lost by the disk\n"),
-            );
-        }
+        page.push_str(&remarks(name, destination));
+    }
+    page
+}
+
+/// What there is to say of a destination besides its row.
+fn remarks(name: &str, destination: &DestinationStatus) -> String {
+    let mut page = String::new();
+    for stretch in &destination.stretches {
+        let (kind, waiting) = (&stretch.kind, number(stretch.waiting));
+        let (first, last) = (stretch.committed, stretch.end.saturating_sub(1));
+        push(
+            &mut page,
+            format_args!("destination {name}: {kind} of {waiting} records, {first} to {last}\n"),
+        );
+    }
+    if destination.delivered_by_fallback > 0 {
+        let count = number(destination.delivered_by_fallback);
+        push(
+            &mut page,
+            format_args!("destination {name}: {count} records were taken by its fallback\n"),
+        );
+    }
+    if destination.paced_ms > 0 {
+        let waited = duration(destination.paced_ms);
+        push(
+            &mut page,
+            format_args!("destination {name}: calls waited {waited} to keep within its quota\n"),
+        );
+    }
+    if destination.corrected > 0 {
+        let count = number(destination.corrected);
+        push(
+            &mut page,
+            format_args!("destination {name}: the time of {count} records was put right\n"),
+        );
+    }
+    if destination.truncated > 0 {
+        let count = destination.truncated;
+        push(
+            &mut page,
+            format_args!("destination {name}: {count} records lost by the disk\n"),
+        );
     }
     page
 }

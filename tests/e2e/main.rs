@@ -52,6 +52,8 @@ mod mqtt_listener;
 #[cfg(test)]
 mod offline;
 #[cfg(test)]
+mod quota;
+#[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod replay;

@@ -21,6 +21,7 @@ pub mod growth;
 pub mod moves;
 mod mutant;
 pub mod names;
+pub mod pace;
 pub mod passwords;
 pub mod period;
 pub mod rate_limit;

@@ -10,6 +10,7 @@ mod credentials;
 mod driver;
 mod exchange;
 mod folder;
+mod pace;
 mod turns;
 mod ways;
 
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use pipeline::clock::Moment;
 use pipeline::config::{Config, DestinationConfig};
+use pipeline::pace::Quota;
 use pipeline::tally::StretchKind;
 use pipeline::time::WallClock;
 use pipeline::transform::Transforms;
@@ -35,6 +37,7 @@ use crate::telemetry::{DestinationCounters, DestinationStatus};
 use crate::tls::Ends;
 
 use driver::Driver;
+use pace::SharedPace;
 use turns::SharedTurns;
 use ways::SharedWays;
 
@@ -70,6 +73,7 @@ impl DestinationGauges {
         status.concurrency = counters.concurrency.load(Ordering::Relaxed);
         status.corrected = counters.corrected.load(Ordering::Relaxed);
         status.dead_letters_removed = counters.dead_letters_removed.load(Ordering::Relaxed);
+        status.paced_ms = counters.paced_ms.load(Ordering::Relaxed);
         status.is_on_fallback = counters.is_on_fallback.load(Ordering::Relaxed);
         status.error = counters.error();
         if let Some(ends) = self.ends.get() {
@@ -116,6 +120,8 @@ pub(crate) struct DestinationParts {
     pub(crate) index: DestinationIndex,
     /// Whose turn it is.
     pub(crate) turns: Rc<SharedTurns>,
+    /// How fast calls follow each other, on its own way and on that of its fallback.
+    pub(crate) paces: [Rc<SharedPace>; 2],
     /// Which way batches go.
     pub(crate) ways: Rc<SharedWays>,
     /// What it shows of itself.
@@ -172,6 +178,9 @@ pub(crate) async fn lanes(
     let rings: Arc<[u64]> = of_buffers.iter().map(|store| store.ring_id()).collect();
     let transforms = Arc::new(crate::source::compiled(&wanted.transforms));
     let turns = Rc::new(SharedTurns::new(wanted.drain.backlog_share_percent));
+    let fallback = wanted.fallback.as_ref();
+    let of_fallback = fallback.map_or_else(Quota::default, |fallback| fallback.way.quota);
+    let paces = [wanted.quota, of_fallback].map(|quota| Rc::new(SharedPace::new(quota)));
     let ways = Rc::new(SharedWays::new(wanted));
     let gauges = Arc::new(DestinationGauges {
         dead_letters: wanted.dead_letter.path.clone(),
@@ -187,6 +196,7 @@ pub(crate) async fn lanes(
             config: wanted.clone(),
             transforms: Arc::clone(&transforms),
             turns: Rc::clone(&turns),
+            paces: paces.clone(),
             ways: Rc::clone(&ways),
             gauges: Arc::clone(&gauges),
             clock,

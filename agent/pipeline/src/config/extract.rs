@@ -356,6 +356,7 @@ fn destination(
         retry: retry(settings.table("retry")?)?,
         // The others send a batch in one piece, one after the other.
         concurrency_max: settings.integer("concurrency_max").unwrap_or(1),
+        quota: aws::quota(settings),
         drain: drain(settings.table("drain")?)?,
         dead_letter: DeadLetterConfig {
             path: path(dead_letter, "path")

@@ -3,11 +3,14 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use pipeline::delivery::Way;
 use pipeline::destination::{Answer, EncodedBatch, RetryClass, UnitVerdict, Verdict};
-use tokio::time::{Instant, timeout_at};
+use pipeline::pace::Cost;
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::{Driver, random};
 use crate::deliver::calls::Call;
+use crate::deliver::pace::SharedPace;
 use crate::deliver::{Stop, told};
 use crate::intake::Shutdown;
 
@@ -35,6 +38,9 @@ impl Driver<'_> {
             }
             () = self.parts.ways.changed() => return Ok(()),
             () = self.parts.turns.turn(self.rank), if !may_leave => {}
+        }
+        if self.is_paced(units, shutdown).await? {
+            return Ok(());
         }
         let Some((range, encoded)) = &self.current else {
             return Ok(());
@@ -64,6 +70,8 @@ impl Driver<'_> {
         match prepared {
             Ok(request) => {
                 counters.requests.fetch_add(1, Ordering::Relaxed);
+                let cost = self.cost(units);
+                self.pace().handle_call(self.now(), cost);
                 let id = self.delivery.handle_sent();
                 let (transport, folder) = (self.transport.clone(), self.folder.clone());
                 self.calls.begin(id, units, request, transport, folder);
@@ -75,6 +83,42 @@ impl Driver<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Waits where these units would be more than the quota has room for: true if so, and then
+    /// somebody else may go first by now.
+    async fn is_paced(&mut self, units: &[usize], shutdown: &mut Shutdown) -> Result<bool, Stop> {
+        let started = self.now();
+        let Some(until) = self.pace().poll_wait(started, self.cost(units)) else {
+            return Ok(false);
+        };
+        tokio::select! {
+            () = told(shutdown) => return Err(Stop::Told),
+            (call, answer) = self.calls.next() => self.handle_answer(&call, &answer),
+            () = self.parts.ways.changed() => {}
+            () = sleep_until(self.parts.clock.instant(until)) => {}
+        }
+        let waited = self.now().since(started).as_millis();
+        let waited = u64::try_from(waited).unwrap_or(u64::MAX);
+        let counters = &self.parts.gauges.counters;
+        counters.paced_ms.fetch_add(waited, Ordering::Relaxed);
+        Ok(true)
+    }
+
+    fn pace(&self) -> &SharedPace {
+        let [own, of_fallback] = &self.parts.paces;
+        match self.way {
+            Way::Own => own,
+            Way::Fallback => of_fallback,
+        }
+    }
+
+    /// What a call with these units takes of a quota.
+    fn cost(&self, units: &[usize]) -> Cost {
+        match &self.current {
+            Some((_, EncodedBatch::Units(packed))) => packed.cost(units),
+            Some((_, EncodedBatch::Body(_) | EncodedBatch::Objects(_))) | None => Cost::default(),
+        }
     }
 
     /// Takes what came back for a call.

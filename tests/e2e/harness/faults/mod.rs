@@ -10,12 +10,15 @@ mod firehose;
 mod http;
 mod kinesis;
 mod law;
+mod quota;
 mod s3;
 mod service;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use quota::Bucket;
 
 use super::program::run;
 use super::{Answer, Certificates, Chance, Receiver, Request};
@@ -24,6 +27,7 @@ pub(crate) use firehose::FirehoseService;
 pub(crate) use http::HttpService;
 pub(crate) use kinesis::KinesisService;
 pub(crate) use law::{Law, Sum, dead_letters};
+pub(crate) use quota::ServiceQuota;
 pub(crate) use s3::{S3Service, sha256_hex};
 pub(crate) use service::{Failure, Service};
 
@@ -74,6 +78,8 @@ struct State {
     chance: Chance,
     /// False once everything is taken.
     fails: bool,
+    /// What it takes in a second, if it throttles.
+    bucket: Option<Bucket>,
     /// How far its clock is ahead, in seconds.
     skew: i64,
     /// Every record that was taken, as often as it was.
@@ -93,6 +99,7 @@ impl FaultServer {
             service: Box::new(service),
             chance: Chance(seed.max(1)),
             fails: true,
+            bucket: None,
             skew: 0,
             taken: Vec::new(),
             seen: BTreeMap::new(),
@@ -108,6 +115,11 @@ impl FaultServer {
     /// Takes everything from now on.
     pub(crate) fn recover(&self) {
         self.state().fails = false;
+    }
+
+    /// Throttles what is more than this from now on.
+    pub(crate) fn set_quota(&self, quota: ServiceQuota) {
+        self.state().bucket = Some(Bucket::new(quota));
     }
 
     /// Every record that was taken, as often as it was, in the order of coming in.
@@ -136,6 +148,17 @@ impl State {
     }
 
     fn decide(&mut self, request: &Request, records: Vec<Vec<u8>>) -> Answer {
+        if let Some(bucket) = &mut self.bucket
+            && !bucket.takes(&records)
+        {
+            self.note("throttled");
+            return self.service.failure(&Failure {
+                status: 400,
+                code: "ThrottlingException",
+                message: "Rate exceeded",
+                header: None,
+            });
+        }
         let fate = if self.fails { self.fate() } else { Fate::Taken };
         if fate == Fate::ClockJumped {
             self.skew = *self.chance.one_of(&SKEWS);

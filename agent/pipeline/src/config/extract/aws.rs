@@ -3,7 +3,9 @@
 use super::super::model::{AwsEndpoint, FirehoseConfig, KinesisConfig, Packing};
 use super::super::settings::Settings;
 use super::{credentials, owned, tls};
+use crate::config::units::ByteSize;
 use crate::destination::KeyTemplate;
+use crate::pace::Quota;
 
 pub(super) fn firehose(settings: &Settings) -> Option<FirehoseConfig> {
     Some(FirehoseConfig {
@@ -29,6 +31,23 @@ pub(super) fn kinesis(settings: &Settings) -> Option<KinesisConfig> {
         credentials: credentials::config(settings.table("credentials")?)?,
         tls: tls(settings)?,
     })
+}
+
+/// What the service takes in a second; the destinations that have none are not bounded.
+pub(super) fn quota(settings: &Settings) -> Quota {
+    let Some(quota) = settings.table("quota") else {
+        return Quota::default();
+    };
+    let preset = match (quota.text("preset"), settings.text("region")) {
+        (Some("region"), Some(region)) => Quota::of_firehose(region),
+        _ => Quota::default(),
+    };
+    let bytes = quota.size("bytes_per_second");
+    Quota {
+        records: quota.integer("records_per_second").or(preset.records),
+        requests: quota.integer("requests_per_second").or(preset.requests),
+        bytes: bytes.map(ByteSize::as_u64).or(preset.bytes),
+    }
 }
 
 fn endpoint(settings: &Settings) -> Option<AwsEndpoint> {

@@ -46,6 +46,7 @@ static FIREHOSE_KEYS: &[Key] = &[
     FIPS,
     DUAL_STACK,
     CONCURRENCY_MAX,
+    super::quota::FIREHOSE,
     Key {
         name: "packing",
         kind: Kind::Words(&["lines", "none"]),

@@ -27,6 +27,7 @@ static KEYS: &[Key] = &[
     FIPS,
     DUAL_STACK,
     CONCURRENCY_MAX,
+    super::quota::KINESIS,
     Key {
         name: "partition_key",
         kind: Kind::Text(TextRule::KeyTemplate),

@@ -9,6 +9,7 @@ mod credentials;
 mod destination;
 mod file;
 mod kinesis;
+mod quota;
 mod s3;
 mod source;
 mod tls;

@@ -8,6 +8,7 @@ use super::{CredentialsConfig, TlsConfig, TransformConfig};
 use crate::config::units::{ByteSize, Secret};
 use crate::destination::KeyTemplate;
 use crate::destination::s3::KeyPrefix;
+use crate::pace::Quota;
 
 /// `[destinations.NAME]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +35,8 @@ pub struct DestinationConfig {
     pub retry: RetryConfig,
     /// Calls under way at a time, at most.
     pub concurrency_max: u32,
+    /// What its service takes in a second.
+    pub quota: Quota,
     /// In which order waiting records leave.
     pub drain: DrainConfig,
     /// Where refused records are kept.

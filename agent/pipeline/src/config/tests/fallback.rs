@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::mistakes::check_one;
 use super::{MINIMAL, good};
 use crate::config::{Config, DestinationKind, Format, LetterShape};
+use crate::pace::Quota;
 
 fn config(text: &str) -> Config {
     good(&format!("{MINIMAL}{text}"))
@@ -73,6 +74,22 @@ fn dead_letters_go_out_by_way_of_the_other() {
         panic!("not by way of the folder: {:?}", to.way);
     };
     assert_eq!(directory.writers, ["disk", "cloud-dead-letter"]);
+}
+
+/// What is not written is the region's; without a word there is none.
+#[test]
+fn a_quota_is_filled_in_by_the_region() {
+    let quota = |rest: &str| {
+        let text =
+            "[destinations.x]\ntype = \"firehose\"\nstream = \"s\"\nregion = \"eu-south-2\"\n";
+        good(&format!("{MINIMAL}{text}{rest}")).destinations["x"].quota
+    };
+    assert!(quota("").is_unlimited());
+    let mut expected = Quota::of_firehose("eu-south-2");
+    assert_eq!(quota("quota = { preset = \"region\" }\n"), expected);
+    expected.bytes = Some(300_000);
+    let both = "quota = { preset = \"region\", bytes_per_second = \"300KB\" }\n";
+    assert_eq!(quota(both), expected);
 }
 
 #[test]

@@ -17,6 +17,7 @@ use super::keys::{RecordKey, RecordKeys};
 use super::kpl::Aggregate;
 use crate::config::{Compression, Packing};
 use crate::encode::{EntryMeta, gzip_member_at};
+use crate::pace::Cost;
 use crate::stored::StoredRef;
 
 /// Compression of what does not compress adds less than this to a unit.
@@ -346,6 +347,17 @@ impl PackedUnits {
         billed.fold(0, |sum, bytes| {
             sum.saturating_add(u64::try_from(*bytes).unwrap_or(u64::MAX))
         })
+    }
+
+    /// What a call with the units numbered in `numbers` takes of a quota.
+    pub fn cost(&self, numbers: &[usize]) -> Cost {
+        let spans = numbers.iter().filter_map(|number| self.spans.get(*number));
+        let encoded: usize = spans.map(Range::len).sum();
+        Cost {
+            records: u64::try_from(numbers.len()).unwrap_or(u64::MAX),
+            // What is counted is what base64 makes longer by a third.
+            bytes: u64::try_from(encoded / 4 * 3).unwrap_or(u64::MAX),
+        }
     }
 
     /// The body of the call with the units numbered in `numbers`, and its hash.
