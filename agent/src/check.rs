@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use pipeline::config::{
     BatchConfig, BufferConfig, ByteSize, Config, DestinationConfig, DestinationKind, DurationText,
-    MqttBroker, Problem, ServerTlsConfig, Severity, SourceConfig, SourceKind, TlsConfig, WhenFull,
+    MqttBroker, Problem, ServerTlsConfig, Severity, SourceConfig, SourceKind, TlsConfig, Warehouse,
+    WhenFull,
 };
 
 use crate::clock::Clock;
@@ -118,6 +119,7 @@ pub(crate) fn client_tls(config: &Config) -> impl Iterator<Item = (String, &TlsC
                 DestinationKind::Kinesis(kinesis) => &kinesis.tls,
                 DestinationKind::Http(http) => &http.tls,
                 DestinationKind::S3(s3) => &s3.tls,
+                DestinationKind::Redshift(redshift) => &redshift.store.tls,
                 DestinationKind::Directory(_) => return None,
             };
             Some((format!("destinations.{name}"), tls))
@@ -229,6 +231,15 @@ fn describe_destination(destination: &DestinationConfig) -> String {
             Some(endpoint) => format!("bucket {} at {}", s3.bucket, origin(endpoint)),
             None => format!("bucket {} in {}", s3.bucket, s3.region),
         },
+        DestinationKind::Redshift(redshift) => {
+            let (table, region) = (&redshift.table, &redshift.region);
+            let bucket = &redshift.store.bucket;
+            let warehouse = match &redshift.warehouse {
+                Warehouse::Cluster(cluster) => format!("cluster {cluster}"),
+                Warehouse::Workgroup(workgroup) => format!("workgroup {workgroup}"),
+            };
+            format!("table {table} of Redshift {warehouse} in {region}, through bucket {bucket}")
+        }
         DestinationKind::Directory(directory) => {
             format!(
                 "files in {}, at most {}",

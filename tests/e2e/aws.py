@@ -58,7 +58,7 @@ def main():
         iam = client("iam")
         iam.create_user(UserName="gateway")
         key = iam.create_access_key(UserName="gateway")["AccessKey"]
-        actions = ["firehose:*", "kinesis:*", "s3:*", "iam:*", "sts:*"]
+        actions = ["firehose:*", "kinesis:*", "s3:*", "iam:*", "sts:*", "redshift-data:*"]
         allowed = {"Effect": "Allow", "Action": actions, "Resource": "*"}
         iam.put_user_policy(
             UserName="gateway",

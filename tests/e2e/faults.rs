@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use crate::harness::{
     Agent, Certificates, Chance, FaultServer, FirehoseService, Folder, HttpService, KinesisService,
-    Law, S3Service, Service, Sum, append, dead_letters, long, seed, wait_until,
+    Law, RedshiftService, S3Service, Service, Sum, append, dead_letters, is_bad, long, seed,
+    wait_until,
 };
 
 const STREAM: &str = "plant-telemetry";
@@ -21,6 +22,8 @@ struct Trial {
     server: FaultServer,
     chance: Chance,
     sent: Vec<String>,
+    /// The lines that the service never takes.
+    is_bad: fn(&str) -> bool,
 }
 
 impl Trial {
@@ -45,6 +48,7 @@ impl Trial {
             server,
             chance,
             sent: Vec::new(),
+            is_bad: |_| false,
         }
     }
 
@@ -101,6 +105,11 @@ impl Trial {
         };
         let sum = law.check(&self.agent);
         assert_eq!(sum.missing, 0, "{sum:?}");
+        let bad = self.sent.iter().filter(|line| (self.is_bad)(line));
+        for line in bad {
+            let is_kept = letters.iter().any(|letter| letter["payload"] == **line);
+            assert!(is_kept, "no dead letter of {line}");
+        }
         let (rejected, repeated) = (sum.rejected, sum.repeated);
         eprintln!("{total} lines, {rejected} rejected, {repeated} repeated; answers {seen:?}");
         sum
@@ -159,4 +168,22 @@ fn s3_stores_everything_once_under_random_faults() {
     });
     let sum = trial.run();
     assert_eq!((sum.repeated, sum.rejected), (0, 0), "{sum:?}");
+}
+
+/// What is loaded is loaded once, and what the table does not take is a dead letter.
+#[test]
+fn redshift_loads_everything_once_under_random_faults() {
+    let mut trial = Trial::start(RedshiftService::default(), |endpoint, tls| {
+        format!(
+            "type = \"redshift\"\nworkgroup = \"plant\"\ndatabase = \"dev\"\n\
+             table = \"plant.readings\"\nregion = \"eu-west-1\"\nendpoint = \"{endpoint}\"\n\
+             bucket = \"lake\"\nbucket_endpoint = \"{endpoint}\"\nprefix = \"in/\"\n\
+             compression = \"none\"\nbatch = {{ age_max = \"20ms\", count_max = 2000 }}\n\
+             credentials = {{ access_key_id = \"AK\", secret_access_key = \"SK\" }}\n{tls}"
+        )
+    });
+    trial.is_bad = is_bad;
+    let bad = |sum: &Sum| (sum.repeated, sum.rejected > 0);
+    let sum = trial.run();
+    assert_eq!(bad(&sum), (0, true), "{sum:?}");
 }

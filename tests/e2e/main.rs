@@ -54,6 +54,8 @@ mod offline;
 #[cfg(test)]
 mod quota;
 #[cfg(test)]
+mod redshift;
+#[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod replay;

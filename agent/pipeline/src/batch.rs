@@ -40,9 +40,10 @@ impl Batcher {
     pub fn new(kind: &DestinationKind, config: &BatchConfig) -> Self {
         let count_max = match kind {
             DestinationKind::Firehose(_) | DestinationKind::Kinesis(_) => u32::MAX,
-            DestinationKind::Http(_) | DestinationKind::Directory(_) | DestinationKind::S3(_) => {
-                config.count_max.max(1)
-            }
+            DestinationKind::Http(_)
+            | DestinationKind::Directory(_)
+            | DestinationKind::S3(_)
+            | DestinationKind::Redshift(_) => config.count_max.max(1),
         };
         Self {
             bytes_max: config.bytes_max.as_u64().max(1),

@@ -353,6 +353,7 @@ impl Delivery {
                 self.handle_partial(call, now, random, &units, retry);
             }
             Verdict::TooLarge(refusal) => self.handle_too_large(call, &refusal),
+            Verdict::Cut { at, refusal } => self.handle_cut(call, &at, &refusal),
             Verdict::Retry(retry) => self.retry(call, now, random, retry),
             Verdict::Rejected(refusal) => {
                 self.refused_for_good(call, &refusal);

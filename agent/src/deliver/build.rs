@@ -110,9 +110,8 @@ impl Builder {
                 let packer = kinesis.packer(&recipe.origin, compression, count_max, first);
                 Body::Packed(Box::new(packer.at_level(config.compression_level)))
             }
-            Destination::S3(s3) => {
-                Body::Objects(Box::new(s3.plan(recipe.encoding(), &recipe.origin)))
-            }
+            Destination::S3(s3) => recipe.plan(s3),
+            Destination::Redshift(redshift) => recipe.plan(redshift.store()),
             Destination::Http(_) | Destination::Directory(_) => {
                 let mut encoder = BatchEncoder::new(recipe.encoding(), &recipe.origin);
                 let bytes = usize::try_from(batcher.bytes_max()).unwrap_or(usize::MAX);

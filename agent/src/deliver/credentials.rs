@@ -70,6 +70,11 @@ impl Keys {
                 Some((&kinesis.credentials, &kinesis.region, &kinesis.tls))
             }
             DestinationKind::S3(s3) => Some((&s3.credentials, &s3.region, &s3.tls)),
+            DestinationKind::Redshift(redshift) => Some((
+                &redshift.store.credentials,
+                &redshift.region,
+                &redshift.store.tls,
+            )),
             DestinationKind::Http(_) | DestinationKind::Directory(_) => None,
         };
         let asking = config.map(|(config, region, tls)| Asking {

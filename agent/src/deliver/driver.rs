@@ -5,6 +5,7 @@
 
 mod bury;
 mod letters;
+mod load;
 mod objects;
 mod send;
 mod set_up;
@@ -21,6 +22,7 @@ use pipeline::clock::BootTag;
 use pipeline::clock::Moment;
 use pipeline::config::DestinationConfig;
 use pipeline::delivery::{Action, Delivery, Way};
+use pipeline::destination::redshift::Load;
 use pipeline::destination::{Destination, EncodedBatch, SeqRange};
 use pipeline::tally::BatchOutcome;
 use pipeline::time::Monotonic;
@@ -74,6 +76,10 @@ pub(super) struct Driver<'a> {
     planned: Option<Seq>,
     /// Whether that was meant for another way, whose limits are not those of this one.
     is_planned_for_other: bool,
+    /// Whether the plan under way is that one, of which anything may have been done.
+    was_planned: bool,
+    /// What is being loaded.
+    load: Option<Load>,
     /// The range that was encoded last.
     current: Option<(SeqRange, EncodedBatch)>,
     /// What the plan under way must account for.
@@ -164,6 +170,7 @@ impl Driver<'_> {
         self.owed = 0;
         self.parts.turns.end(self.rank);
         let limit = self.planned.take();
+        self.was_planned = limit.is_some();
         let built = self.build_next(limit).await?;
         if built.count == 0 {
             self.delivery.handle_passed(built.range.end, built.filtered);

@@ -21,8 +21,8 @@ pub(crate) use agent::{Agent, Outcome, hydrant};
 pub(crate) use certificates::Certificates;
 pub(crate) use chance::{Chance, seed};
 pub(crate) use faults::{
-    FaultServer, FirehoseService, HttpService, KinesisService, Law, S3Service, Service,
-    ServiceQuota, Sum, dead_letters, sha256_hex,
+    FaultServer, FirehoseService, HttpService, KinesisService, Law, RedshiftService, S3Service,
+    Service, ServiceQuota, Sum, dead_letters, is_bad, sha256_hex,
 };
 pub(crate) use folder::{Folder, append, write};
 pub(crate) use http::Request;

@@ -8,6 +8,7 @@ mod credentials;
 mod fallback;
 mod file;
 mod listener;
+mod redshift;
 mod s3;
 mod syslog;
 mod tls;
@@ -335,6 +336,7 @@ fn destination(
                 writers: vec![name.to_owned()],
             }),
             "s3" => DestinationKind::S3(Box::new(s3::s3(settings)?)),
+            "redshift" => DestinationKind::Redshift(Box::new(redshift::redshift(settings)?)),
             _ => return None,
         },
         from: settings.get("from").map(|_| settings.texts("from")),

@@ -3,6 +3,7 @@
 mod buffers;
 mod fallback;
 mod mistakes;
+mod redshift;
 mod s3;
 mod table;
 

@@ -124,7 +124,9 @@ fn is_failure(verdict: &Verdict) -> bool {
     match verdict {
         Verdict::Retry(_) => true,
         Verdict::Partial { units, .. } => units.iter().all(|unit| *unit == UnitVerdict::Retry),
-        Verdict::Accepted | Verdict::TooLarge(_) | Verdict::Rejected(_) => false,
+        Verdict::Accepted | Verdict::TooLarge(_) | Verdict::Cut { .. } | Verdict::Rejected(_) => {
+            false
+        }
     }
 }
 

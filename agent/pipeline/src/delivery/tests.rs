@@ -62,6 +62,60 @@ fn check_commit(delivery: &mut Delivery, expected: Option<(u64, u64, u64, u64)>)
     assert_eq!(seen, expected);
 }
 
+/// Named records go alone and what is between them by itself; the position moves once all ended.
+#[test]
+fn a_cut_plan_is_sent_in_its_parts() {
+    let mut delivery = delivery(Remainder::Halves, &[unit(10, 20, 8)]);
+    let cut = |at: &[u64]| Verdict::Cut {
+        at: at.iter().map(|seq| Seq::new(*seq)).collect(),
+        refusal: refusal("LoadError"),
+    };
+    // Those outside of it, in no order or twice, cut nothing.
+    delivery.handle_verdict(at(1), 0, cut(&[3, 10, 14, 14, 12, 20]));
+    let mut parts = Vec::new();
+    while let Action::Encode(part) = delivery.poll(at(1)) {
+        parts.push((part.first.get(), part.end.get()));
+        let count = u32::try_from(part.len()).unwrap() - u32::from(part.len() > 3);
+        delivery.handle_encoded(&[Unit {
+            range: part,
+            count,
+            filtered: 0,
+            fate: UnitFate::Sendable,
+        }]);
+        // What was alone and is refused is refused for good.
+        let is_alone = part.len() == 1;
+        let verdict = if is_alone {
+            cut(&[])
+        } else {
+            Verdict::Accepted
+        };
+        delivery.handle_verdict(at(1), 0, verdict);
+        if let Action::DeadLetter(letter) = delivery.poll(at(1)) {
+            assert_eq!(
+                (letter.range, letter.refusal.code.as_str()),
+                (part, "LoadError")
+            );
+            check_commit(&mut delivery, None);
+            delivery.handle_dead_lettered();
+        }
+    }
+    assert_eq!(parts, [(10, 11), (11, 14), (14, 15), (15, 20)]);
+    check_commit(&mut delivery, Some((20, 7, 2, 0)));
+}
+
+/// Where no record is named, a batch is cut in halves.
+#[test]
+fn a_cut_without_places_makes_halves() {
+    let mut delivery = delivery(Remainder::Halves, &[unit(10, 20, 8)]);
+    let verdict = Verdict::Cut {
+        at: Vec::new(),
+        refusal: refusal("LoadError"),
+    };
+    delivery.handle_verdict(at(1), 0, verdict);
+    assert_eq!(delivery.poll(at(1)), Action::Encode(range(10, 15)));
+    assert_eq!(delivery.trouble().unwrap().reason, "answered LoadError");
+}
+
 #[test]
 fn accepted_plan_is_committed() {
     let mut unit = unit(10, 20, 7);

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use diskring::Seq;
+
 use super::piece::{Piece, State};
 use super::{CallId, Delivery, Trouble};
 use crate::destination::{Refusal, Retry, RetryClass, UnitVerdict};
@@ -58,6 +60,33 @@ impl Delivery {
         }
         for piece in self.of_call(call) {
             piece.refuse(refusal);
+        }
+        self.split_refused();
+    }
+
+    /// Replaces each piece by the records that are named and what is between them, or by its halves.
+    pub(super) fn handle_cut(&mut self, call: CallId, at: &[Seq], refusal: &Refusal) {
+        self.refused_for_good(call, refusal);
+        for piece in self.of_call(call) {
+            piece.refuse(refusal);
+        }
+        let mut number = 0;
+        while let Some(piece) = self.pieces.get(number) {
+            number = number.saturating_add(1);
+            if !matches!(piece.state, State::Split) {
+                continue;
+            }
+            let cut = piece.range.cut(at);
+            if cut.len() < 2 {
+                continue;
+            }
+            let place = number.saturating_sub(1);
+            self.pieces.remove(place);
+            for (more, range) in cut.into_iter().enumerate() {
+                let place = place.saturating_add(more);
+                self.pieces.insert(place, Piece::unencoded(range));
+                number = place.saturating_add(1);
+            }
         }
         self.split_refused();
     }

@@ -14,9 +14,11 @@ mod folder;
 mod http;
 mod kinesis;
 mod range;
+pub mod redshift;
 pub mod s3;
 pub mod sigv4;
 mod skew;
+mod verdict;
 
 use std::fmt;
 use std::sync::Arc;
@@ -37,8 +39,10 @@ pub use folder::{Folder, FolderFile};
 pub use http::Http;
 pub use kinesis::{KINESIS_CALL_UNITS_MAX, Kinesis};
 pub use range::SeqRange;
+pub use redshift::Redshift;
 pub use s3::S3;
 pub use skew::{ClockSkew, date_at_receipt};
+pub use verdict::{Refusal, Retry, RetryClass, UnitVerdict, Verdict};
 
 /// The agent reads at most this much of an answer's body.
 pub const RESPONSE_BYTES_MAX: usize = 512 * 1024;
@@ -296,83 +300,6 @@ impl fmt::Display for TransportError {
 
 impl std::error::Error for TransportError {}
 
-/// What a destination decided about the units of one attempt.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It has them all.
-    Accepted,
-    /// It decided one by one.
-    Partial {
-        /// One for each unit that was sent, in order.
-        units: Vec<UnitVerdict>,
-        /// How to go on with those to be sent again.
-        retry: Retry,
-    },
-    /// Less at a time may do.
-    TooLarge(Refusal),
-    /// The same again, later.
-    Retry(Retry),
-    /// Never.
-    Rejected(Refusal),
-}
-
-/// What a destination decided about one unit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum UnitVerdict {
-    /// It has it.
-    Accepted,
-    /// The same again, later.
-    Retry,
-    /// Not in this shape; parts of it may do.
-    TooLarge(Refusal),
-}
-
-/// Why a destination does not want something.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// Its code for the reason, such as `413` or `ValidationException`.
-    pub code: String,
-    /// The reason in words.
-    pub reason: String,
-}
-
-/// Why something is to be sent again, and when.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Retry {
-    /// What kind of trouble it is.
-    pub class: RetryClass,
-    /// The reason in words, for `hydrant status`.
-    pub reason: String,
-    /// Not earlier than this; zero asks for one attempt at once.
-    pub after: Option<Duration>,
-}
-
-impl Retry {
-    /// A retry after the usual backoff.
-    pub fn new(class: RetryClass, reason: impl Into<String>) -> Self {
-        Self {
-            class,
-            reason: reason.into(),
-            after: None,
-        }
-    }
-}
-
-/// The kinds of trouble that pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RetryClass {
-    /// By itself.
-    Transient,
-    /// When less is sent.
-    Throttled,
-    /// When other credentials are used: load them again.
-    Credentials,
-    /// When the clock is right.
-    Clock,
-    /// When somebody corrects the configuration here or there.
-    Configuration,
-}
-
 /// One destination's protocol.
 #[derive(Clone, Debug)]
 pub enum Destination {
@@ -386,6 +313,8 @@ pub enum Destination {
     Directory(Directory),
     /// Objects in a bucket.
     S3(Box<S3>),
+    /// A table of Amazon Redshift.
+    Redshift(Box<Redshift>),
 }
 
 impl Sender {
@@ -411,13 +340,17 @@ impl Destination {
                 Self::Directory(Directory::new(&sender).shared(&config.writers, &sender))
             }
             DestinationKind::S3(config) => Self::S3(Box::new(S3::new(config, &sender, timeout))),
+            DestinationKind::Redshift(config) => {
+                Self::Redshift(Box::new(Redshift::new(config, &sender, timeout)))
+            }
         }
     }
 
     /// The request that sends the units of `encoded` numbered in `units`.
     ///
     /// `now` is the machine's clock, `credentials` are needed by services of AWS only. What cannot be
-    /// sent at all gets its verdict at once. Objects are prepared one by one, by [`S3::prepare`].
+    /// sent at all gets its verdict at once. Objects are prepared one by one, by [`S3::prepare`], and
+    /// what loads them by [`redshift::Load`].
     pub fn prepare(
         &self,
         encoded: &EncodedBatch,
@@ -444,7 +377,16 @@ impl Destination {
                 Self::Http(_) | Self::Directory(_),
                 EncodedBatch::Units(_) | EncodedBatch::Objects(_),
             )
-            | (Self::S3(_), _) => Err(mismatch()),
+            | (Self::S3(_) | Self::Redshift(_), _) => Err(mismatch()),
+        }
+    }
+
+    /// What stores its objects, if it has any.
+    pub const fn store(&self) -> Option<&S3> {
+        match self {
+            Self::S3(s3) => Some(s3),
+            Self::Redshift(redshift) => Some(redshift.store()),
+            Self::Firehose(_) | Self::Kinesis(_) | Self::Http(_) | Self::Directory(_) => None,
         }
     }
 
@@ -465,9 +407,16 @@ impl Destination {
             (Self::Http(_), Answer::Http(result)) => Http::interpret(result.as_ref()),
             (Self::Directory(_), Answer::File(result)) => Directory::interpret(result.as_ref()),
             (Self::S3(s3), Answer::Http(result)) => s3.interpret(result.as_ref()),
+            (Self::Redshift(redshift), Answer::Http(result)) => {
+                redshift.interpret_object(result.as_ref())
+            }
             (Self::Directory(_), Answer::Http(_))
             | (
-                Self::Firehose(_) | Self::Kinesis(_) | Self::Http(_) | Self::S3(_),
+                Self::Firehose(_)
+                | Self::Kinesis(_)
+                | Self::Http(_)
+                | Self::S3(_)
+                | Self::Redshift(_),
                 Answer::File(_),
             ) => mismatch(),
         }

@@ -42,4 +42,22 @@ impl SeqRange {
         let middle = self.first.advance(self.len() / 2);
         Some((Self::new(self.first, middle), Self::new(middle, self.end)))
     }
+
+    /// Each of the entries `at` alone, and what is before, between and behind them.
+    pub fn cut(self, at: &[Seq]) -> Vec<Self> {
+        let mut parts = Vec::new();
+        let mut rest = self;
+        for seq in at {
+            if !rest.contains(*seq) {
+                continue;
+            }
+            let behind = seq.advance(1);
+            parts.push(Self::new(rest.first, *seq));
+            parts.push(Self::new(*seq, behind));
+            rest.first = behind;
+        }
+        parts.push(rest);
+        parts.retain(|part| !part.is_empty());
+        parts
+    }
 }

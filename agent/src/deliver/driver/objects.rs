@@ -35,10 +35,10 @@ const PIECE_BYTES: usize = 64 << 10;
 const BODY_MAX: Duration = Duration::from_hours(24);
 
 /// An object of a batch.
-struct Wanted<'a> {
-    range: SeqRange,
-    group: &'a ObjectGroup,
-    boots: &'a Arc<Boots>,
+pub(super) struct Wanted<'a> {
+    pub(super) range: SeqRange,
+    pub(super) group: &'a ObjectGroup,
+    pub(super) boots: &'a Arc<Boots>,
 }
 
 impl Driver<'_> {
@@ -73,7 +73,7 @@ impl Driver<'_> {
     }
 
     /// Makes one attempt for an object.
-    async fn store_object(
+    pub(super) async fn store_object(
         &mut self,
         wanted: &Wanted<'_>,
         object: &EncodedObject,
@@ -111,10 +111,10 @@ impl Driver<'_> {
         let class = self.delivery.trouble().and_then(|trouble| trouble.class);
         let refused = class == Some(RetryClass::Credentials);
         let keys = self.keys.current(refused).await?;
-        let Destination::S3(s3) = &self.destination else {
+        let Some(store) = self.destination.store() else {
             return Err(Destination::mismatch());
         };
-        s3.prepare(
+        store.prepare(
             wanted.range,
             wanted.group,
             object,
@@ -171,8 +171,35 @@ impl Driver<'_> {
     }
 
     /// Encodes an object to learn its length and checksums, and keeps it if it is small.
-    async fn encode_object(&self, wanted: &Wanted<'_>) -> Result<EncodedObject, Stop> {
+    pub(super) async fn encode_object(&self, wanted: &Wanted<'_>) -> Result<EncodedObject, Stop> {
         let writer = self.object_writer(wanted, false)?;
+        let builder = self.read_object(wanted, writer).await?;
+        let finish = move || builder.finish_object();
+        let finished = spawn_blocking(finish).await.map_err(|_| Stop::Worker)?;
+        finished.map(|(object, _)| object).ok_or(Stop::Worker)
+    }
+
+    /// The records that stand on these lines of an object.
+    pub(super) async fn find_lines(
+        &self,
+        wanted: &Wanted<'_>,
+        lines: &[u64],
+    ) -> Result<Vec<Seq>, Stop> {
+        let Some(store) = self.destination.store() else {
+            return Err(Stop::Worker);
+        };
+        let (encoding, origin) = self.recipe.objects();
+        let writer = store.find(encoding, origin, wanted.group.clone(), lines);
+        let builder = self.read_object(wanted, writer).await?;
+        Ok(builder.into_found())
+    }
+
+    /// Has `writer` see all records of the batch.
+    async fn read_object(
+        &self,
+        wanted: &Wanted<'_>,
+        writer: ObjectWriter,
+    ) -> Result<Builder, Stop> {
         let mut builder = self.object_builder(wanted, writer);
         let mut from = wanted.range.first;
         while from < wanted.range.end {
@@ -183,9 +210,7 @@ impl Driver<'_> {
             }
             from = next;
         }
-        let finish = move || builder.finish_object();
-        let finished = spawn_blocking(finish).await.map_err(|_| Stop::Worker)?;
-        finished.map(|(object, _)| object).ok_or(Stop::Worker)
+        Ok(builder)
     }
 
     /// Encodes an object again and hands its bytes over, the last of them once all are known to be
@@ -234,15 +259,15 @@ impl Driver<'_> {
     }
 
     fn object_writer(&self, wanted: &Wanted<'_>, is_sent: bool) -> Result<ObjectWriter, Stop> {
-        let Destination::S3(s3) = &self.destination else {
+        let Some(store) = self.destination.store() else {
             return Err(Stop::Worker);
         };
         let (encoding, origin) = self.recipe.objects();
         let group = wanted.group.clone();
         Ok(if is_sent {
-            s3.stream(encoding, origin, group)
+            store.stream(encoding, origin, group)
         } else {
-            s3.object(encoding, origin, group)
+            store.object(encoding, origin, group)
         })
     }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use pipeline::delivery::Way;
-use pipeline::destination::{Answer, EncodedBatch, RetryClass, UnitVerdict, Verdict};
+use pipeline::destination::{Answer, Destination, EncodedBatch, RetryClass, UnitVerdict, Verdict};
 use pipeline::pace::Cost;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -47,7 +47,12 @@ impl Driver<'_> {
         };
         if let EncodedBatch::Objects(batch) = encoded {
             let (range, batch) = (*range, batch.clone());
-            let (verdict, sent_bytes) = self.store_objects(range, batch, shutdown).await?;
+            let is_loaded = matches!(self.destination, Destination::Redshift(_));
+            let (verdict, sent_bytes) = if is_loaded {
+                self.load_objects(range, batch, shutdown).await?
+            } else {
+                self.store_objects(range, batch, shutdown).await?
+            };
             self.count(&verdict, sent_bytes);
             self.note_verdict(&verdict);
             self.delivery.handle_verdict(self.now(), random(), verdict);
@@ -183,7 +188,10 @@ impl Driver<'_> {
                 let taken: Vec<usize> = taken.map(|(number, _)| *number).collect();
                 packed.billed_bytes(&taken)
             }
-            Verdict::TooLarge(_) | Verdict::Retry(_) | Verdict::Rejected(_) => 0,
+            Verdict::TooLarge(_)
+            | Verdict::Cut { .. }
+            | Verdict::Retry(_)
+            | Verdict::Rejected(_) => 0,
         }
     }
 }

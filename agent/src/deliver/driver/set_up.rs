@@ -127,6 +127,9 @@ impl<'a> Driver<'a> {
             read_to: errand.committed,
             planned: None,
             is_planned_for_other: false,
+            // Letters are planned by what they are of, and may be there from an earlier life.
+            was_planned: is_for_letters,
+            load: None,
             current: None,
             owed: 0,
             lost: Vec::new(),
@@ -161,6 +164,7 @@ fn nature(kind: &DestinationKind) -> (Option<&TlsConfig>, Remainder) {
         DestinationKind::Kinesis(kinesis) => (Some(&kinesis.tls), Remainder::Whole),
         DestinationKind::Http(http) => (Some(&http.tls), Remainder::Halves),
         DestinationKind::S3(s3) => (Some(&s3.tls), Remainder::Halves),
+        DestinationKind::Redshift(redshift) => (Some(&redshift.store.tls), Remainder::Halves),
         DestinationKind::Directory(_) => (None, Remainder::Halves),
     }
 }

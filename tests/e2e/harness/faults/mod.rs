@@ -11,6 +11,7 @@ mod http;
 mod kinesis;
 mod law;
 mod quota;
+mod redshift;
 mod s3;
 mod service;
 
@@ -28,6 +29,7 @@ pub(crate) use http::HttpService;
 pub(crate) use kinesis::KinesisService;
 pub(crate) use law::{Law, Sum, dead_letters};
 pub(crate) use quota::ServiceQuota;
+pub(crate) use redshift::{RedshiftService, is_bad};
 pub(crate) use s3::{S3Service, sha256_hex};
 pub(crate) use service::{Failure, Service};
 

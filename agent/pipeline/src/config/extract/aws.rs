@@ -50,7 +50,7 @@ pub(super) fn quota(settings: &Settings) -> Quota {
     }
 }
 
-fn endpoint(settings: &Settings) -> Option<AwsEndpoint> {
+pub(super) fn endpoint(settings: &Settings) -> Option<AwsEndpoint> {
     Some(AwsEndpoint {
         url: settings.url("endpoint").map(|url| url.text.clone()),
         fips: settings.bool("fips")?,

@@ -19,6 +19,7 @@ pub(in super::super) static DESTINATIONS: Family = Family {
         ("http", &HTTP),
         ("directory", &DIRECTORY),
         ("s3", &super::s3::S3),
+        ("redshift", &super::redshift::REDSHIFT),
     ],
 };
 

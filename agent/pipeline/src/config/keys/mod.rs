@@ -10,6 +10,7 @@ mod destination;
 mod file;
 mod kinesis;
 mod quota;
+mod redshift;
 mod s3;
 mod source;
 mod tls;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{CredentialsConfig, TlsConfig, TransformConfig};
 use crate::config::units::{ByteSize, Secret};
 use crate::destination::KeyTemplate;
+use crate::destination::redshift::{CopyOptions, TableName};
 use crate::destination::s3::KeyPrefix;
 use crate::pace::Quota;
 
@@ -145,6 +146,8 @@ pub enum DestinationKind {
     Directory(DirectoryConfig),
     /// Objects in a bucket of S3.
     S3(Box<S3Config>),
+    /// A table of Amazon Redshift, by way of a bucket.
+    Redshift(Box<RedshiftConfig>),
 }
 
 /// When a batch is complete: whichever comes first.
@@ -415,4 +418,53 @@ pub enum S3Encryption {
         /// Whether the bucket's key is used in between.
         bucket_key: bool,
     },
+}
+
+/// `type = "redshift"`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RedshiftConfig {
+    /// The bucket that COPY reads from.
+    pub store: S3Config,
+    /// Region of the warehouse, which also names the endpoint of its Data API.
+    pub region: String,
+    /// Where calls of the Data API go.
+    pub endpoint: AwsEndpoint,
+    /// Which warehouse.
+    pub warehouse: Warehouse,
+    /// Name of the database.
+    pub database: String,
+    /// Who loads.
+    pub login: RedshiftLogin,
+    /// The table, with its schema and database if they are named.
+    pub table: TableName,
+    /// Columns that are filled; none for all.
+    pub columns: Vec<String>,
+    /// Further options of COPY.
+    pub copy_options: CopyOptions,
+    /// Role that COPY reads the bucket with; `None` is the warehouse's default.
+    pub iam_role: Option<String>,
+    /// How objects are compressed, which COPY is told.
+    pub compression: Compression,
+    /// Whether each line of an object is a record.
+    pub has_lines: bool,
+}
+
+/// Which warehouse.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Warehouse {
+    /// A provisioned cluster, by its identifier.
+    Cluster(String),
+    /// A workgroup of Redshift Serverless, by its name or ARN.
+    Workgroup(String),
+}
+
+/// Who loads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RedshiftLogin {
+    /// Whom the AWS keys belong to.
+    Iam,
+    /// A user of the database.
+    User(String),
+    /// Whom a secret of Secrets Manager names.
+    Secret(String),
 }

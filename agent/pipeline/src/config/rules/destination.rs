@@ -1,6 +1,7 @@
 //! Rules of destinations.
 
 mod fallback;
+mod redshift;
 mod s3;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,10 @@ pub(super) fn check(parts: &Parts, problems: &mut Problems) {
     }
     for (_, settings) in of_kind(&parts.destinations, "s3") {
         s3::s3(settings, problems);
+    }
+    for (_, settings) in of_kind(&parts.destinations, "redshift") {
+        redshift::redshift(settings, problems);
+        aws(settings, problems);
     }
     folders(parts, problems);
     fallback::check(parts, problems);

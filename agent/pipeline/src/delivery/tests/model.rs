@@ -268,19 +268,38 @@ impl Model {
             .collect();
         let verdict = match self.rng.below(10) {
             0..=3 => Verdict::Accepted,
-            4..=5 => Verdict::TooLarge(refusal("413")),
+            4 => Verdict::TooLarge(refusal("413")),
+            5 => self.cut(&ranges),
             6 => Verdict::Rejected(refusal("400")),
             7 if self.remainder == Remainder::Whole => self.partial(&ranges, coverage),
             _ => Verdict::Retry(self.retry()),
         };
         coverage.retries += u64::from(matches!(verdict, Verdict::Retry(_)));
-        coverage.splits += u64::from(matches!(verdict, Verdict::TooLarge(_)));
+        coverage.splits += u64::from(matches!(
+            verdict,
+            Verdict::TooLarge(_) | Verdict::Cut { .. }
+        ));
         if verdict == Verdict::Accepted {
             self.taken.extend(all);
         }
         self.now = self.now.after(Duration::from_secs(self.rng.below(4)));
         let random = u32::try_from(self.rng.next() >> 32).unwrap();
         self.delivery.handle_answer(call, self.now, random, verdict);
+    }
+
+    /// Where there are ids, in halves: elsewhere at any entry.
+    fn cut(&mut self, ranges: &[SeqRange]) -> Verdict {
+        let at = match self.remainder {
+            Remainder::Halves => Vec::new(),
+            Remainder::Whole => ranges
+                .iter()
+                .map(|range| range.first.advance(self.rng.below(range.len())))
+                .collect(),
+        };
+        Verdict::Cut {
+            at,
+            refusal: refusal("LoadError"),
+        }
     }
 
     fn retry(&mut self) -> Retry {

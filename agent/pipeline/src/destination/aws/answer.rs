@@ -14,7 +14,10 @@ use super::super::{
     HttpResponse, Refusal, Retry, RetryClass, TransportError, UnitVerdict, Verdict,
 };
 
-const THROTTLED: [&str; 14] = [
+const THROTTLED: [&str; 17] = [
+    "ActiveSessionsExceededException",
+    "ActiveStatementsExceededException",
+    "ActiveWaitingRequestsExceededException",
     "BandwidthLimitExceeded",
     "KMSThrottlingException",
     "LimitExceededException",
@@ -31,10 +34,11 @@ const THROTTLED: [&str; 14] = [
     "TransactionInProgressException",
 ];
 
-const TRANSIENT: [&str; 9] = [
+const TRANSIENT: [&str; 10] = [
     "InternalFailure",
     "InternalFailureException",
     "InternalServerError",
+    "InternalServerException",
     "MalformedHttpRequestException",
     "RequestAbortedException",
     "RequestTimeout",
@@ -113,6 +117,43 @@ struct JsonError {
     code: Option<String>,
     #[serde(alias = "Message", alias = "errorMessage")]
     message: Option<String>,
+}
+
+/// An answer that is no success.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in super::super) struct Failure {
+    /// The code of the error; empty where it has none.
+    pub(in super::super) code: String,
+    /// How to go on: what was asked is no record, which could be given up.
+    pub(in super::super) retry: Retry,
+}
+
+/// The body of a success.
+pub(super) fn read<'a>(
+    result: Result<&'a HttpResponse, &TransportError>,
+    clocks: Clocks,
+) -> Result<&'a [u8], Failure> {
+    let (code, verdict) = match result {
+        Ok(response) if response.status == 200 => return Ok(&response.body),
+        Err(error) => (String::new(), Verdict::Retry(no_response(error))),
+        Ok(response) if (300..400).contains(&response.status) => {
+            (String::new(), Verdict::Retry(redirect(response)))
+        }
+        Ok(response) => {
+            let code = ServiceError::of(response).code;
+            (code, interpret_error(response, clocks))
+        }
+    };
+    let retry = match verdict {
+        Verdict::Retry(retry) => retry,
+        Verdict::TooLarge(refusal) | Verdict::Rejected(refusal) => {
+            Retry::new(RetryClass::Configuration, refusal.reason)
+        }
+        Verdict::Accepted | Verdict::Partial { .. } | Verdict::Cut { .. } => {
+            Retry::new(RetryClass::Transient, "answered with an error")
+        }
+    };
+    Err(Failure { code, retry })
 }
 
 /// What `result` says about the `count` units that were sent.

@@ -17,6 +17,7 @@ use super::{ClockSkew, HttpRequest, HttpResponse, Retry, RetryClass, TransportEr
 use crate::config::AwsEndpoint;
 use crate::time::WallClock;
 
+pub(super) use answer::Failure;
 #[cfg(test)]
 pub(super) use keys::RecordKey;
 pub(super) use keys::RecordKeys;
@@ -76,6 +77,17 @@ impl Caller {
     /// A call with this body, whose hash is `body_sha256`.
     pub(super) fn prepare(
         &self,
+        body: (Arc<Vec<u8>>, String),
+        now: WallClock,
+        credentials: Option<&Credentials>,
+    ) -> Result<HttpRequest, Verdict> {
+        self.prepare_as(self.operation.target, body, now, credentials)
+    }
+
+    /// The same of another operation of the service.
+    pub(super) fn prepare_as(
+        &self,
+        target: &str,
         (body, body_sha256): (Arc<Vec<u8>>, String),
         now: WallClock,
         credentials: Option<&Credentials>,
@@ -90,7 +102,7 @@ impl Caller {
         let mut headers = vec![
             header("host", &self.endpoint.host),
             header("content-type", "application/x-amz-json-1.1"),
-            header("x-amz-target", self.operation.target),
+            header("x-amz-target", target),
         ];
         let request = sigv4::Request {
             method: "POST",
@@ -129,6 +141,15 @@ impl Caller {
     ) -> Verdict {
         let clocks = Clocks::learn(&mut self.skew, result);
         answer::interpret(count, result, clocks)
+    }
+
+    /// The body of a success, or why there is none; learns the service's clock.
+    pub(super) fn read<'a>(
+        &mut self,
+        result: Result<&'a HttpResponse, &TransportError>,
+    ) -> Result<&'a [u8], Failure> {
+        let clocks = Clocks::learn(&mut self.skew, result);
+        answer::read(result, clocks)
     }
 }
 

@@ -120,6 +120,7 @@ fn check(status: u16, headers: &[(&str, &str)], body: &[u8], expected: &str) {
     let seen = match verdict {
         Verdict::Accepted => "accepted".to_owned(),
         Verdict::Partial { .. } => "partial".to_owned(),
+        Verdict::Cut { .. } => "cut".to_owned(),
         Verdict::TooLarge(refusal) => format!("too large {}: {}", refusal.code, refusal.reason),
         Verdict::Rejected(refusal) => format!("rejected {}: {}", refusal.code, refusal.reason),
         Verdict::Retry(retry) => match retry.after {

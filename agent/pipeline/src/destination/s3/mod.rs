@@ -87,6 +87,17 @@ impl S3 {
         ObjectWriter::stream(self.layout(encoding, origin), group)
     }
 
+    /// Finds the records that stand on these lines of an object, the first of which is 1.
+    pub fn find(
+        &self,
+        encoding: Encoding,
+        origin: &Origin,
+        group: ObjectGroup,
+        lines: &[u64],
+    ) -> ObjectWriter {
+        ObjectWriter::find(self.layout(encoding, origin), group, lines)
+    }
+
     /// The objects that `writer` found for the entries of `unit`.
     pub fn batch(writer: ObjectWriter, unit: Unit, boots: Arc<Boots>) -> ObjectBatch {
         ObjectBatch {
@@ -104,6 +115,25 @@ impl S3 {
             encoding,
             origin: origin.clone(),
         })
+    }
+
+    /// The name of the bucket.
+    pub fn bucket(&self) -> &str {
+        &self.config.bucket
+    }
+
+    /// The key of what belongs to the only object with records of `range`: the same but for its end.
+    pub(super) fn key_beside(
+        &self,
+        range: SeqRange,
+        group: &ObjectGroup,
+        object: &EncodedObject,
+        extension: &str,
+    ) -> String {
+        let name = self.folder.file_name(range, object.extension);
+        let prefix = &self.config.prefix;
+        prefix.write(&group.values, object.oldest, &self.agent, &name)
+            + &self.folder.file_name(range, extension)
     }
 
     /// The key of an object with records of `range`.
@@ -136,13 +166,24 @@ impl S3 {
         now: WallClock,
         credentials: Option<&Credentials>,
     ) -> Result<HttpRequest, Verdict> {
+        self.prepare_as(&self.key(range, group, object), object, now, credentials)
+    }
+
+    /// The request that stores an object under this key.
+    pub(super) fn prepare_as(
+        &self,
+        key: &str,
+        object: &EncodedObject,
+        now: WallClock,
+        credentials: Option<&Credentials>,
+    ) -> Result<HttpRequest, Verdict> {
         let Some(credentials) = credentials else {
             return Err(Verdict::Retry(Retry::new(
                 RetryClass::Credentials,
                 "no AWS credentials found in the configuration, environment or shared file",
             )));
         };
-        let path = format!("{}{}", self.place.path, self.key(range, group, object));
+        let path = format!("{}{key}", self.place.path);
         let mut headers = self.headers(object);
         let request = sigv4::Request {
             method: "PUT",

@@ -4,10 +4,11 @@
 //! go in front of it, and, where it was too large to be kept, a second time while it is sent: the
 //! ring is its spool. The same records make the same bytes, and [`ObjectWriter`] says so if not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use diskring::Seq;
 use ring::digest;
 
 use super::super::Unit;
@@ -117,9 +118,19 @@ pub struct ObjectWriter {
     wanted: Option<ObjectGroup>,
     groups: BTreeMap<ObjectGroup, u32>,
     encoder: Option<ObjectEncoder>,
+    /// What is only looked for.
+    search: Option<Search>,
     /// Measures what is only looked at.
     writer: RecordWriter,
     line: Vec<u8>,
+}
+
+/// Finds the records that stand on certain lines.
+#[derive(Debug)]
+struct Search {
+    lines: BTreeSet<u64>,
+    line: u64,
+    found: Vec<Seq>,
 }
 
 /// What became of a record.
@@ -153,6 +164,17 @@ impl ObjectWriter {
         Self::new(layout, Some(group), Some(encoder))
     }
 
+    /// Finds the records on these lines of the object of `group`.
+    pub(super) fn find(layout: Arc<Layout>, group: ObjectGroup, lines: &[u64]) -> Self {
+        let mut writer = Self::new(layout, Some(group), None);
+        writer.search = Some(Search {
+            lines: lines.iter().copied().collect(),
+            line: 0,
+            found: Vec::new(),
+        });
+        writer
+    }
+
     fn new(
         layout: Arc<Layout>,
         wanted: Option<ObjectGroup>,
@@ -160,6 +182,7 @@ impl ObjectWriter {
     ) -> Self {
         let encoding = layout.encoding;
         Self {
+            search: None,
             writer: RecordWriter::new(encoding.format, encoding.metadata, &layout.origin),
             layout,
             wanted,
@@ -173,6 +196,13 @@ impl ObjectWriter {
     pub fn push(&mut self, entry: EntryMeta<'_>, record: &StoredRef<'_>) -> Wrote {
         let group = self.layout.group(entry.source, record);
         if self.wanted.as_ref().is_some_and(|wanted| *wanted != group) {
+            return Wrote::Other;
+        }
+        if let Some(search) = &mut self.search {
+            search.line = search.line.saturating_add(1);
+            if search.lines.contains(&search.line) {
+                search.found.push(entry.seq);
+            }
             return Wrote::Other;
         }
         let places = self.layout.partitions_max;
@@ -209,6 +239,11 @@ impl ObjectWriter {
                 encoded: encoded.take(),
             })
             .collect()
+    }
+
+    /// The records that were looked for, in the order of the log.
+    pub fn into_found(self) -> Vec<Seq> {
+        self.search.map(|search| search.found).unwrap_or_default()
     }
 
     /// The object that was written, and the rest of its bytes if they are to be sent.
@@ -300,6 +335,21 @@ impl ObjectEncoder {
 }
 
 impl EncodedObject {
+    /// What belongs to this object, as an object of its own.
+    #[must_use]
+    pub(in super::super) fn beside(&self, bytes: Vec<u8>) -> Self {
+        Self {
+            len: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+            count: 0,
+            sha256: hex(digest::digest(&digest::SHA256, &bytes).as_ref()),
+            crc32c: crc32c::crc32c(&bytes),
+            oldest: self.oldest,
+            content_encoding: None,
+            extension: self.extension,
+            body: Some(Arc::new(bytes)),
+        }
+    }
+
     /// Whether `other` is the same, byte for byte.
     pub fn is_same(&self, other: &Self) -> bool {
         self.len == other.len && self.sha256 == other.sha256

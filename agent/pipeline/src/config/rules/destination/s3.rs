@@ -20,17 +20,7 @@ pub(super) fn s3(settings: &Settings, problems: &mut Problems) {
     bucket(settings, problems);
     prefixes(settings, problems);
     extension(settings, problems);
-    for key in ["kms_key_id", "bucket_key"] {
-        if settings.written(key).is_some() && settings.text("encryption") != Some("kms") {
-            let message = "needs encryption = \"kms\"";
-            problems.error(
-                settings.place_of(key),
-                &settings.path_of(key),
-                message,
-                None,
-            );
-        }
-    }
+    encryption(settings, problems);
     if settings
         .map("tags")
         .is_some_and(|tags| tags.len() > TAGS_MAX)
@@ -45,7 +35,22 @@ pub(super) fn s3(settings: &Settings, problems: &mut Problems) {
     }
 }
 
-fn bucket(settings: &Settings, problems: &mut Problems) {
+/// What is said of a key of KMS is for encryption with one.
+pub(super) fn encryption(settings: &Settings, problems: &mut Problems) {
+    for key in ["kms_key_id", "bucket_key"] {
+        if settings.written(key).is_some() && settings.text("encryption") != Some("kms") {
+            let message = "needs encryption = \"kms\"";
+            problems.error(
+                settings.place_of(key),
+                &settings.path_of(key),
+                message,
+                None,
+            );
+        }
+    }
+}
+
+pub(super) fn bucket(settings: &Settings, problems: &mut Problems) {
     let Some(bucket) = settings.text("bucket") else {
         return;
     };
@@ -62,7 +67,7 @@ fn bucket(settings: &Settings, problems: &mut Problems) {
     }
 }
 
-fn prefixes(settings: &Settings, problems: &mut Problems) {
+pub(super) fn prefixes(settings: &Settings, problems: &mut Problems) {
     let zone = settings.text("time_zone");
     if let Some(zone) = zone
         && let Err(error) = KeyPrefix::parse("", KeyPlace::Records, Some(zone))

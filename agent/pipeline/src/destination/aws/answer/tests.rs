@@ -45,6 +45,7 @@ fn short(verdict: &Verdict) -> String {
             format!("{units} {:?}", retry.class)
         }
         Verdict::TooLarge(refusal) => format!("too large {}", refusal.code),
+        Verdict::Cut { refusal, .. } => format!("cut {}", refusal.code),
         Verdict::Retry(retry) => match retry.after {
             Some(after) => format!("{:?} {after:?}", retry.class),
             None => format!("{:?}", retry.class),
@@ -324,7 +325,9 @@ fn damaged_answers_never_deliver_more() {
                 accepted.count()
             }
             Verdict::Retry(_) => 0,
-            Verdict::TooLarge(_) | Verdict::Rejected(_) => panic!("seed {seed}"),
+            Verdict::TooLarge(_) | Verdict::Cut { .. } | Verdict::Rejected(_) => {
+                panic!("seed {seed}")
+            }
         };
         assert!(delivered <= 2, "seed {seed}");
     }

@@ -41,6 +41,7 @@ fn said(response: &HttpResponse, clocks: Clocks) -> String {
     match interpret(Ok(response), clocks) {
         Verdict::Accepted => "accepted".to_owned(),
         Verdict::Partial { .. } => "partial".to_owned(),
+        Verdict::Cut { .. } => "cut".to_owned(),
         Verdict::TooLarge(refusal) => format!("too large {}", refusal.code),
         Verdict::Rejected(refusal) => format!("rejected {}", refusal.code),
         Verdict::Retry(retry) => format!("{:?}: {}", retry.class, retry.reason),
