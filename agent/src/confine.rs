@@ -67,7 +67,10 @@ fn written(config: &Config) -> BTreeSet<PathBuf> {
         if let SourceKind::Syslog(syslog) = &source.kind {
             paths.extend(syslog.listen.iter().filter_map(|listen| match listen {
                 SyslogListen::Unix(path) | SyslogListen::UnixDatagram(path) => folder_of(path),
-                _ => None,
+                SyslogListen::Udp(_)
+                | SyslogListen::Tcp(_)
+                | SyslogListen::Tls(_)
+                | SyslogListen::Systemd(_) => None,
             }));
         }
     }

@@ -16,6 +16,7 @@ mod cli;
 mod clock;
 #[cfg(test)]
 mod compression;
+#[cfg(test)]
 mod confine;
 #[cfg(test)]
 mod crash;
