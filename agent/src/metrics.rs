@@ -274,7 +274,7 @@ const SOURCE_METRICS: [Metric<SourceStatus>; 13] = [
     ),
 ];
 
-const DESTINATION_METRICS: [Metric<DestinationStatus>; 22] = [
+const DESTINATION_METRICS: [Metric<DestinationStatus>; 23] = [
     (
         "destination_waiting",
         "gauge",
@@ -292,6 +292,12 @@ const DESTINATION_METRICS: [Metric<DestinationStatus>; 22] = [
         "counter",
         "Records its fallback accepted in its place.",
         |d| d.delivered_by_fallback,
+    ),
+    (
+        "destination_dead_letters_sent_total",
+        "counter",
+        "Records of dead letters sent out of their files.",
+        |d| d.dead_letters_sent,
     ),
     (
         "destination_paced_ms_total",

@@ -100,7 +100,16 @@ impl Overview {
             destinations.get(&question.destination)?.dead_letters()
         });
         let answer = match folder.flatten() {
-            Some(folder) => replay::letters::ask(&self.stores, question, folder, now).await,
+            Some(folder) => {
+                let gauges = self
+                    .destinations
+                    .borrow()
+                    .get(&question.destination)
+                    .cloned();
+                let gauges = gauges.unwrap_or_default();
+                let send = |files| gauges.send_letters(files);
+                replay::letters::ask(&self.stores, question, folder, now, send).await
+            }
             None => replay::ask(&self.stores, question, now).await,
         };
         answer.unwrap_or_else(|StoreEnded| ReplayAnswer::Error("the store has ended".to_owned()))

@@ -13,7 +13,7 @@ use tokio::task::LocalSet;
 
 use crate::cli::ReplayArgs;
 use crate::clock::Clock;
-use crate::deliver;
+use crate::deliver::{self, LetterFile};
 use crate::reactor::told_to_end;
 use crate::store::{Replayed, StoreEnded, StoreHandle, Stores};
 use crate::{EXIT_STORAGE, EXIT_USAGE, app, check, config_files, control, fail, print, show};
@@ -60,6 +60,9 @@ pub(crate) struct Begun {
     pub(crate) range: ReplayRange,
     /// How many there are.
     pub(crate) records: u64,
+    /// The file that they are sent out of, where the ring has them no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) file: Option<String>,
 }
 
 /// A buffer out of which nothing is replayed.
@@ -109,6 +112,7 @@ pub(crate) async fn ask(
                 buffer: name.to_owned(),
                 range,
                 records,
+                file: None,
             }),
             Some(Err(reason)) => refused.push(Refused {
                 buffer: name.to_owned(),
@@ -247,6 +251,13 @@ fn lines(arguments: &ReplayArgs, begun: &[Begun], refused: &[Refused]) -> String
 }
 
 fn line(begun: &Begun, destination: &str, is_named: bool) -> String {
+    if let Some(file) = &begun.file {
+        let records = show::number(begun.records);
+        return format!(
+            "sending {records} records to \"{destination}\" out of {file}: the ring has them no \
+             more\n"
+        );
+    }
     let range = &begun.range;
     let buffer = if is_named {
         format!(" in buffer \"{}\"", begun.buffer)
@@ -319,10 +330,15 @@ async fn deliver_once(
 ) -> Result<Result<String, String>, StoreEnded> {
     let name = &question.destination;
     let lanes = deliver::lanes(name, config, clock, stores).await?;
+    let mut letter_files = Vec::new();
     let answer = match config.destinations.get(name) {
         Some(destination) if question.dead_letter => {
             let folder = destination.dead_letter.path.clone();
-            letters::ask(stores, question.clone(), folder, clock.wall()).await?
+            let send = |files: Vec<LetterFile>| {
+                letter_files.clone_from(&files);
+                files
+            };
+            letters::ask(stores, question.clone(), folder, clock.wall(), send).await?
         }
         _ => ask(stores, question.clone(), clock.wall()).await?,
     };
@@ -340,17 +356,27 @@ async fn deliver_once(
         for parts in &lanes {
             deliver::run_replays(parts, shutdown.clone()).await;
         }
+        let mut sent = 0;
+        for (file, parts) in letter_files.iter().zip(std::iter::repeat(lanes.first())) {
+            let Some(parts) = parts else { continue };
+            let mut shutdown = shutdown.clone();
+            tokio::select! {
+                outcome = deliver::send_letter_file(parts, file) => sent += outcome.sent,
+                // The reactor that tells it lives until the end.
+                _ = shutdown.wait_for(|end| *end) => break,
+            }
+        }
+        sent
     };
     let mut replays = std::pin::pin!(replays);
-    let is_whole = tokio::select! {
-        () = &mut replays => true,
+    let (is_whole, sent) = tokio::select! {
+        sent = &mut replays => (true, sent),
         _ = told_to_end() => {
             stop.send_replace(true);
-            replays.await;
-            false
+            (false, replays.await)
         }
     };
-    let count = replayed_so_far(stores, name).await?.saturating_sub(before);
+    let count = replayed_so_far(stores, name).await?.saturating_sub(before) + sent;
     let count = show::number(count);
     Ok(Ok(if is_whole {
         format!("done: {count} records were delivered to \"{name}\" once more\n")

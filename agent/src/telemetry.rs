@@ -189,6 +189,8 @@ pub(crate) struct DestinationCounters {
     pub(crate) corrected: AtomicU64,
     /// Refused records that found no place in the dead letter folder any more.
     pub(crate) dead_letters_removed: AtomicU64,
+    /// Records of dead letters that were sent out of their files.
+    pub(crate) dead_letters_sent: AtomicU64,
     /// How long calls waited to keep within the quota.
     pub(crate) paced_ms: AtomicU64,
     /// Whether batches go to the fallback.
@@ -432,6 +434,9 @@ pub(crate) struct DestinationStatus {
     pub(crate) corrected: u64,
     /// Refused records whose file made room for newer ones.
     pub(crate) dead_letters_removed: u64,
+    /// Records of dead letters that were sent out of their files, since the start.
+    #[serde(default)]
+    pub(crate) dead_letters_sent: u64,
     /// How long calls waited to keep within the quota, since the start.
     #[serde(default)]
     pub(crate) paced_ms: u64,

@@ -61,6 +61,8 @@ mod reload;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]
+mod replay_letters;
+#[cfg(test)]
 mod ring_damage;
 #[cfg(test)]
 mod ring_tool;

@@ -4,6 +4,8 @@
 //! numbers their digits. Files are those of a [`Folder`]: one for each refused range, so that a
 //! repeat after a crash replaces its own, and the oldest make room.
 
+mod kept;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use diskring::Seq;
@@ -13,6 +15,11 @@ use crate::config::LetterShape;
 use crate::destination::{Folder, Refusal};
 use crate::record::{Fields, PayloadState, Record, Value};
 use crate::time::WallClock;
+
+pub use kept::Kept;
+
+/// A larger file of dead letters is not sent again as it is: it is held in memory.
+pub const FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// Ending of a file of dead letters.
 pub const EXTENSION: &str = "ndjson";
@@ -86,6 +93,9 @@ impl Serialize for Letter<'_> {
         }
         if !record.fields.is_empty() {
             map.serialize_entry("fields", &JsonFields(&record.fields))?;
+        }
+        if record.payload_state == PayloadState::Parsed {
+            map.serialize_entry("parsed", &true)?;
         }
         match str::from_utf8(&record.payload) {
             // Its fields are all there is.

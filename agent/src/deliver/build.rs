@@ -3,6 +3,7 @@
 //! A batch is cut where its limits say, or at an exact entry when a range of an earlier plan is
 //! encoded again.
 
+mod kept;
 mod letter;
 mod object;
 mod recipe;
@@ -24,6 +25,7 @@ use pipeline::stored::{self, ClockMark, FieldsRef, StoredRef};
 use pipeline::time::{Monotonic, WallClock};
 use pipeline::transform::Outcome;
 
+pub(super) use kept::KeptEntry;
 pub(super) use letter::LetterHead;
 pub(super) use recipe::{Recipe, Sources};
 

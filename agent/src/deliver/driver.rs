@@ -4,6 +4,7 @@
 //! thread, requests on the runtime.
 
 mod bury;
+mod from_files;
 mod letters;
 mod load;
 mod objects;
@@ -13,6 +14,7 @@ mod stretch;
 mod way;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use diskring::{Frame, Seq};
@@ -32,7 +34,7 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep_until;
 
-use super::build::{Builder, Built, Recipe, Sources};
+use super::build::{Builder, Built, KeptEntry, Recipe, Sources};
 use super::calls::Calls;
 use super::credentials::Keys;
 use super::folder::BoundedFolder;
@@ -40,6 +42,8 @@ use super::{DestinationParts, Stop, told};
 use crate::intake::Shutdown;
 use crate::store::{Chunk, StretchKey};
 use crate::transport::Transport;
+
+pub(crate) use from_files::FileOutcome;
 
 /// Fewer bytes than this are encoded where they are: handing them over costs more.
 const HAND_OVER_BYTES: usize = 8 * 1024;
@@ -54,6 +58,8 @@ pub(super) struct Driver<'a> {
     config: &'a DestinationConfig,
     /// Whether what it sends are the dead letters of another driver.
     is_for_letters: bool,
+    /// The records to be sent, where they are not read from the ring.
+    kept: Option<Rc<Vec<KeptEntry>>>,
     /// What tells a replay from every other one.
     mark: Option<u64>,
     /// Where its stretch ends, if it does.
@@ -262,6 +268,10 @@ impl Driver<'_> {
             self.current = None;
             let mut builder = self.builder(range.first, Some(range.end), true);
             let mut from = range.first;
+            if let Some(kept) = &self.kept {
+                builder.take_kept(kept, self.now());
+                from = range.end;
+            }
             while from < range.end {
                 let chunk = self.read_from(from).await?;
                 if chunk.end <= from {

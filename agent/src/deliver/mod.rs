@@ -10,6 +10,7 @@ mod credentials;
 mod driver;
 mod exchange;
 mod folder;
+mod letter_files;
 mod pace;
 mod turns;
 mod ways;
@@ -36,7 +37,10 @@ use crate::store::{self, DestinationIndex, StoreEnded, StoreHandle, Stores};
 use crate::telemetry::{DestinationCounters, DestinationStatus};
 use crate::tls::Ends;
 
+pub(crate) use letter_files::{LetterFile, send_letter_file};
+
 use driver::Driver;
+use letter_files::LetterQueue;
 use pace::SharedPace;
 use turns::SharedTurns;
 use ways::SharedWays;
@@ -54,6 +58,8 @@ pub(crate) struct DestinationGauges {
     ends: OnceLock<Arc<Ends>>,
     /// Where its dead letters are.
     dead_letters: PathBuf,
+    /// Files of them that are to be sent.
+    letter_files: LetterQueue,
 }
 
 impl DestinationGauges {
@@ -73,6 +79,7 @@ impl DestinationGauges {
         status.concurrency = counters.concurrency.load(Ordering::Relaxed);
         status.corrected = counters.corrected.load(Ordering::Relaxed);
         status.dead_letters_removed = counters.dead_letters_removed.load(Ordering::Relaxed);
+        status.dead_letters_sent = counters.dead_letters_sent.load(Ordering::Relaxed);
         status.paced_ms = counters.paced_ms.load(Ordering::Relaxed);
         status.is_on_fallback = counters.is_on_fallback.load(Ordering::Relaxed);
         status.error = counters.error();
@@ -87,6 +94,12 @@ impl DestinationGauges {
     pub(crate) fn dead_letters(&self) -> Option<PathBuf> {
         let path = &self.dead_letters;
         (!path.as_os_str().is_empty()).then(|| path.clone())
+    }
+
+    /// Has files of dead letters sent: which of them are, as far as there is room and nobody does so
+    /// already.
+    pub(crate) fn send_letters(&self, files: Vec<LetterFile>) -> Vec<LetterFile> {
+        self.letter_files.add(files)
     }
 
     /// Where it is told when certificates end.
@@ -213,7 +226,8 @@ pub(crate) async fn run(parts: DestinationParts, shutdown: Shutdown) {
     tokio::join!(
         run_kind(&parts, StretchKind::Live, shutdown.clone(), true),
         run_kind(&parts, StretchKind::Backlog, shutdown.clone(), true),
-        run_kind(&parts, StretchKind::Replay, shutdown, true),
+        run_kind(&parts, StretchKind::Replay, shutdown.clone(), true),
+        letter_files::run(&parts, shutdown),
     );
     let close = store::Request::CloseDestination(parts.index);
     if parts.store.tell(close).await.is_err() {

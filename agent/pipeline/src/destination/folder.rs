@@ -143,6 +143,24 @@ impl Folder {
         aged.into_iter().map(|(.., file)| file).collect()
     }
 
+    /// The files of `names` with this extension, with their rings and what of the log they hold.
+    pub fn files(&self, names: &[String], extension: &str) -> Vec<(u64, SeqRange, String)> {
+        let of_kind = |name: &&String| {
+            let end = name.split_once('.').map(|(_, end)| end);
+            end == Some(extension)
+        };
+        let mut files: Vec<(u64, SeqRange, String)> = names
+            .iter()
+            .filter(of_kind)
+            .filter_map(|name| {
+                let Place { ring, range } = self.place(name)?;
+                Some((ring, range, name.clone()))
+            })
+            .collect();
+        files.sort_by_key(|(ring, range, _)| (*ring, range.first, range.end));
+        files
+    }
+
     /// What of the log is in files of `names` with this extension and of this ring, with the names
     /// of the files: ranges that touch each other are one.
     pub fn kept(&self, names: &[String], extension: &str) -> Vec<(SeqRange, Vec<String>)> {

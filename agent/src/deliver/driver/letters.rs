@@ -25,6 +25,7 @@ impl<'a> Driver<'a> {
             config: &other.way,
             sender: dead_letter::sender(&self.parts.name),
             letters: Some(self.letter_head(dead)),
+            ring: self.parts.store.ring_id(),
             mark: self.mark,
             committed: dead.range.first,
         };

@@ -284,6 +284,12 @@ impl Driver<'_> {
 
     /// Takes what the ring has next; says where that ends, which is `from` when there is nothing.
     async fn grow_object(&self, builder: Builder, from: Seq) -> Result<(Builder, Seq), Stop> {
+        if let Some(kept) = &self.kept {
+            let mut builder = builder;
+            let end = kept.last().map_or(from, |entry| entry.seq.advance(1));
+            builder.take_kept(kept, self.now());
+            return Ok((builder, end));
+        }
         let chunk = self.read_from(from).await?;
         let mut frames = VecDeque::from(chunk.frames);
         let builder = self.grow_with(builder, &mut frames).await?;

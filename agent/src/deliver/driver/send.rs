@@ -93,6 +93,9 @@ impl Driver<'_> {
     /// Waits where these units would be more than the quota has room for: true if so, and then
     /// somebody else may go first by now.
     async fn is_paced(&mut self, units: &[usize], shutdown: &mut Shutdown) -> Result<bool, Stop> {
+        if self.is_for_letters && self.kept.is_none() {
+            return Ok(false);
+        }
         let started = self.now();
         let Some(until) = self.pace().poll_wait(started, self.cost(units)) else {
             return Ok(false);

@@ -30,6 +30,8 @@ pub(super) struct Errand<'a> {
     pub(super) sender: String,
     /// What is told of each record in its place.
     pub(super) letters: Option<LetterHead>,
+    /// The ring that the records are from.
+    pub(super) ring: u64,
     /// What tells a replay from every other one.
     pub(super) mark: Option<u64>,
     /// Where it begins.
@@ -52,6 +54,7 @@ impl<'a> Driver<'a> {
             config: by_way(parts, way),
             sender: parts.name.clone(),
             letters: None,
+            ring: parts.store.ring_id(),
             mark: stretch.mark(),
             committed: stretch.committed(),
         };
@@ -75,7 +78,7 @@ impl<'a> Driver<'a> {
         errand: Errand<'a>,
     ) -> Result<Self, Stop> {
         let config = errand.config;
-        let ring = parts.store.ring_id();
+        let ring = errand.ring;
         let sender = Sender {
             ring,
             agent: parts.agent.clone(),
@@ -107,6 +110,7 @@ impl<'a> Driver<'a> {
             way: Way::Own,
             config,
             is_for_letters,
+            kept: None,
             mark: errand.mark,
             limit: None,
             stretches,
