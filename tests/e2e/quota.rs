@@ -14,15 +14,26 @@ const QUOTA: ServiceQuota = ServiceQuota {
     records: 200,
 };
 
+/// What no agent keeps to by being slow.
+const TIGHT: ServiceQuota = ServiceQuota {
+    requests: 1,
+    ..QUOTA
+};
+
 /// Delivers a backlog to a service with a quota; says how often it throttled, and how long calls
 /// waited to keep within it.
-fn drained(kind: &str, service: impl Service + 'static, quota: &str) -> (u64, u64) {
+fn drained(
+    kind: &str,
+    service: impl Service + 'static,
+    taken: ServiceQuota,
+    quota: &str,
+) -> (u64, u64) {
     const LINES: usize = 1_200;
     let folder = Folder::new();
     let certificates = Certificates::make(&folder);
     let server = FaultServer::start(&certificates, service, 1);
     server.recover();
-    server.set_quota(QUOTA);
+    server.set_quota(taken);
     let lines: Vec<String> = (0..LINES)
         .map(|number| format!("line {number} {}", "x".repeat(150)))
         .collect();
@@ -58,12 +69,12 @@ const KEYS: &str = "quota = { bytes_per_second = \"40KB\", requests_per_second =
 fn firehose_is_not_asked_for_more_than_its_quota() {
     let service = || FirehoseService { stream: STREAM };
     let packing = "packing_hint = \"4KiB\"\n";
-    let (throttled, paced) = drained("firehose", service(), packing);
+    let (throttled, paced) = drained("firehose", service(), TIGHT, packing);
     assert!(
         throttled > 0 && paced == 0,
         "{throttled} throttled without a quota"
     );
-    let (throttled, paced) = drained("firehose", service(), &format!("{packing}{KEYS}"));
+    let (throttled, paced) = drained("firehose", service(), QUOTA, &format!("{packing}{KEYS}"));
     assert!(
         throttled == 0 && paced > 0,
         "{throttled} throttled, {paced} ms"
@@ -73,7 +84,7 @@ fn firehose_is_not_asked_for_more_than_its_quota() {
 #[test]
 fn kinesis_is_not_asked_for_more_than_its_quota() {
     let service = KinesisService { stream: STREAM };
-    let (throttled, paced) = drained("kinesis", service, KEYS);
+    let (throttled, paced) = drained("kinesis", service, QUOTA, KEYS);
     assert!(
         throttled == 0 && paced > 0,
         "{throttled} throttled, {paced} ms"

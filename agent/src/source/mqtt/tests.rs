@@ -242,7 +242,7 @@ async fn a_session_that_is_lost_is_counted() {
 /// MQTT 5: it is told so, after what it might send was stored and acknowledged.
 #[tokio::test]
 async fn a_broker_that_sends_too_much_at_a_time_is_told() {
-    const EXCEEDED: &[u8] = b"\x40\x02\0\x07\x40\x02\0\x08\xe0\x01\x93";
+    const EXCEEDED: &[u8] = b"\x40\x02\0\x07\x40\x02\0\x08\x40\x02\0\x09\x40\x02\0\x0a\xe0\x01\x93";
     let change = |config: &mut MqttConfig| config.in_flight_max = 2;
     check_with(change, MqttVersion::V5, |listener, harness| async move {
         let mut broker = accept(&listener).await;
@@ -259,20 +259,21 @@ async fn a_broker_that_sends_too_much_at_a_time_is_told() {
             broker.hear(b"\x70\x02\0\x06").await;
             broker.say(&b"\x30\x07\0\x03a/b\0t".repeat(5)).await;
         }
-        let three: Vec<u8> = [7, 8, 9]
+        // So are four, which are held against no broker.
+        let five: Vec<u8> = [7, 8, 9, 10, 11]
             .iter()
             .flat_map(|id| [0x32, 9, 0, 3, b'a', b'/', b'b', 0, *id, 0, b'x'])
             .collect();
-        broker.say(&three).await;
+        broker.say(&five).await;
         assert_eq!(broker.hear_end().await, EXCEEDED);
         // What was in excess comes again.
         let mut broker = accept(&listener).await;
         broker.hear_any().await;
         broker.say(b"\x20\x03\x01\0\0").await;
-        broker.say(three.get(22..).unwrap()).await;
-        broker.hear(b"\x40\x02\0\x09").await;
+        broker.say(five.get(44..).unwrap()).await;
+        broker.hear(b"\x40\x02\0\x0b").await;
         let stored = harness.payloads();
-        assert_eq!(stored.iter().filter(|text| *text == "x").count(), 3);
+        assert_eq!(stored.iter().filter(|text| *text == "x").count(), 5);
     })
     .await;
 }
