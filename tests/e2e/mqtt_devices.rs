@@ -347,7 +347,7 @@ fn a_thousand_idle_devices_are_small() {
         "1,000 idle devices: {before} KiB before, {after} KiB after, {all} KiB with the program"
     );
     let each = after.saturating_sub(before) * 1024 / u64::try_from(DEVICES).unwrap();
-    assert!(each <= 6 * 1024, "{each} bytes for each device");
+    assert!(each <= 5 * 1024, "{each} bytes for each device");
     // One that says nothing takes no place; one that says who it is would be one too many.
     let quiet = MqttPeer::open(plant.port).unwrap();
     assert!(MqttPeer::connect(plant.port, "one too many").is_err());

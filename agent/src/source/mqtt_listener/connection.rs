@@ -92,7 +92,7 @@ impl Connection {
 
     /// Serves the device until its connection ends; `peer` is who it is before it says so.
     pub(super) async fn run(
-        mut self,
+        &mut self,
         stream: Box<dyn Io>,
         peer: SocketAddr,
         mut tells: mpsc::Receiver<Tell>,
@@ -401,7 +401,7 @@ impl Connection {
 
     /// Says the last words, and stores the will of a device that has said none.
     async fn end(
-        mut self,
+        &mut self,
         peer: SocketAddr,
         read: &mut ReadHalf<Box<dyn Io>>,
         write: &mut WriteHalf<Box<dyn Io>>,

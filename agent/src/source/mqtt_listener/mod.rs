@@ -381,9 +381,9 @@ async fn serve(
         Some(Ok((stream, certified))) => {
             let counters = shared.intake.counters();
             counters.add(SourceCount::Connections, 1);
-            Connection::new(Arc::clone(&shared), number, certified)
-                .run(stream, peer, tells, shutdown)
-                .await;
+            // A future that owned it would hold it several times over.
+            let mut connection = Box::new(Connection::new(shared.clone(), number, certified));
+            connection.run(stream, peer, tells, shutdown).await;
             counters.subtract(SourceCount::Connections, 1);
         }
         Some(Err(error)) => turned_away(&shared.intake, peer, &error),

@@ -263,7 +263,7 @@ async fn an_idle_connection_is_small() {
     let task = serve(shared, 1, accepted, harness.shutdown());
     let bytes = size_of_val(&task);
     assert!(
-        bytes <= 4096,
+        bytes <= 2048,
         "the task of a connection takes {bytes} bytes"
     );
     drop(device);
