@@ -26,6 +26,32 @@ pub(crate) fn run(binary: &Path, count: u64) {
         "the compressor alone: {:.2} CPU s",
         compressor_alone(&input)
     );
+    heading();
+    for format in ["raw", "ndjson"] {
+        for compression in ["none", "gzip"] {
+            let case = Case {
+                label: format,
+                source: "",
+                format,
+                compression,
+            };
+            measure(binary, &input, count, &case);
+        }
+    }
+}
+
+/// What is measured once.
+pub(crate) struct Case<'a> {
+    /// What it is called.
+    pub(crate) label: &'a str,
+    /// More keys of the source.
+    pub(crate) source: &'a str,
+    pub(crate) format: &'a str,
+    pub(crate) compression: &'a str,
+}
+
+/// Names the columns.
+pub(crate) fn heading() {
     println!(
         "{:<8} {:<8} {:>7} {:>7} {:>7} {:>7} {:>9} {:>9} {:>9} {:>7}",
         "format",
@@ -39,18 +65,20 @@ pub(crate) fn run(binary: &Path, count: u64) {
         "ring MB",
         "syncs"
     );
-    for format in ["raw", "ndjson"] {
-        for compression in ["none", "gzip"] {
-            measure(binary, &input, count, format, compression);
-        }
-    }
 }
 
-fn measure(binary: &Path, input: &Path, count: u64, format: &str, compression: &str) {
+/// Has the lines of a file taken, and says what that cost.
+pub(crate) fn measure(binary: &Path, input: &Path, count: u64, case: &Case<'_>) {
+    let Case {
+        label,
+        source,
+        format,
+        compression,
+    } = case;
     let sink = Sink::start();
     let folder = folder("file");
     let config = format!(
-        "[sources.app]\ntype = \"file\"\npaths = [\"{}\"]\n\
+        "[sources.app]\ntype = \"file\"\npaths = [\"{}\"]\n{source}\
          [destinations.out]\ntype = \"http\"\nurl = \"http://{}/\"\n\
          format = \"{format}\"\ncompression = \"{compression}\"\nbatch.age_max = \"1s\"\n",
         input.display(),
@@ -65,7 +93,7 @@ fn measure(binary: &Path, input: &Path, count: u64, format: &str, compression: &
     let counters = agent.counters();
     let counter = |name: &str| sum(&counters, name);
     println!(
-        "{format:<8} {compression:<8} {:>7.2} {:>7.2} {:>7.2} {:>7.2} {:>9.1} {:>9.1} {:>9.1} {:>7}",
+        "{label:<8} {compression:<8} {:>7.2} {:>7.2} {:>7.2} {:>7.2} {:>9.1} {:>9.1} {:>9.1} {:>7}",
         used.user + used.system,
         used.user,
         used.system,

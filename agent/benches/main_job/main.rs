@@ -1,10 +1,10 @@
 //! The main job as users run it: `cargo bench -p hydrant --bench main_job [-- PARTS]`.
 //!
-//! Parts are `file`, `mqtt`, `syslog`, `idle`, `devices` and `size`; without a name all of them run. Each
-//! starts the release binary with a configuration of its own in a folder of its own and measures
-//! it from outside. `binary=PATH` measures another binary, to compare two of them, and `lines=N`
-//! makes the file another length. The figures belong to the machine and to what else it does;
-//! none of them is asserted.
+//! Parts are `file`, `formats`, `mqtt`, `syslog`, `idle`, `devices` and `size`; without a name all
+//! of them run. Each starts the release binary with a configuration of its own in a folder of its
+//! own and measures it from outside. `binary=PATH` measures another binary, to compare two of them,
+//! and `lines=N` makes the file another length. The figures belong to the machine and to what else
+//! it does; none of them is asserted.
 
 #![expect(
     clippy::unwrap_used,
@@ -18,6 +18,7 @@
 mod agent;
 mod broker;
 mod file;
+mod formats;
 mod idle;
 mod lines;
 mod mqtt;
@@ -27,7 +28,9 @@ mod syslog;
 
 use std::path::PathBuf;
 
-const PARTS: [&str; 6] = ["size", "idle", "devices", "file", "mqtt", "syslog"];
+const PARTS: [&str; 7] = [
+    "size", "idle", "devices", "file", "formats", "mqtt", "syslog",
+];
 
 /// What was asked for.
 struct Asked {
@@ -46,6 +49,7 @@ fn main() {
             "idle" => idle::run(&asked.binary),
             "devices" => idle::devices(&asked.binary),
             "file" => file::run(&asked.binary, asked.lines),
+            "formats" => formats::run(&asked.binary, asked.lines),
             "mqtt" => mqtt::run(&asked.binary),
             "syslog" => syslog::run(&asked.binary),
             other => println!("there is no part {other}: {}", PARTS.join(", ")),
