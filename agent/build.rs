@@ -23,9 +23,11 @@ fn main() -> io::Result<()> {
         let script = format!("{}/release.ld", variable("CARGO_MANIFEST_DIR"));
         writeln!(cargo, "cargo::rustc-link-arg-bins=-T{script}")?;
     }
-    if variable("TARGET") == "x86_64-unknown-linux-musl" {
+    let is_linked_by_zig = variable("RUSTC_LINKER").contains("zigcc");
+    if variable("TARGET") == "x86_64-unknown-linux-musl" && !is_linked_by_zig {
         // A static binary that relocates itself: one bit instead of 24 bytes an address. What
-        // glibc relocates does without, because glibc cannot read the bits before 2.36.
+        // glibc relocates does without, because glibc cannot read the bits before 2.36; and Zig
+        // does not know the word.
         writeln!(cargo, "cargo::rustc-link-arg-bins=-zpack-relative-relocs")?;
     }
     Ok(())

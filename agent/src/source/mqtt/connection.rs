@@ -1,9 +1,9 @@
 //! One connection to a broker, from its CONNACK to its end.
 //!
-//! Moves bytes and keeps the timers; what a packet means is decided by [`Session`],
-//! [`Subscriptions`] and [`Window`]. Nothing here waits for one thing only: while the store has
-//! no room, or a broker sends more than its window, nothing more is read, but acknowledgements
-//! and pings still go out.
+//! Moves bytes and keeps the timers; what a packet means is decided by
+//! [`super::session::Session`], [`super::subscriptions::Subscriptions`] and [`Window`]. Nothing
+//! here waits for one thing only: while the store has no room, or a broker sends more than its
+//! window, nothing more is read, but acknowledgements and pings still go out.
 
 use std::time::Duration;
 
