@@ -5,10 +5,11 @@
 //! fails; what a killed test leaves is taken away by [`crate::machine::can_make_disks`].
 
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::fs::OFlags;
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -51,6 +52,7 @@ impl Drop for LoopDevice {
 
 /// A mounted file system.
 pub(crate) struct Mounted {
+    device: PathBuf,
     point: PathBuf,
 }
 
@@ -64,6 +66,7 @@ impl Mounted {
             return Err(String::from_utf8_lossy(&output.stderr).into_owned());
         }
         Ok(Mounted {
+            device: PathBuf::from(&device.path),
             point: point.to_path_buf(),
         })
     }
@@ -72,6 +75,14 @@ impl Mounted {
         // Whoever looks at new mounts may hold it for a moment.
         wait_until("an unmounted disk", || {
             succeeds("umount", &[text(&self.point)]).then_some(())
+        });
+        // A mount namespace that began meanwhile has a copy of the mount, and with it the file
+        // system as it was: the next cut would be judged by that. Nobody else may open it until then.
+        let exclusively = i32::try_from(OFlags::EXCL.bits()).unwrap();
+        wait_until("a disk that is mounted nowhere", || {
+            let mut options = File::options();
+            options.read(true).custom_flags(exclusively);
+            options.open(&self.device).ok()
         });
         std::mem::forget(self);
     }
